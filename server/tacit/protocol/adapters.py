@@ -1,0 +1,165 @@
+"""Wire types of adapters and learning runs: the manifest on disk, `/v1/adapters`, `/v1/runs`. Pure data."""
+
+import re
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tacit.protocol.completion import Task, Wire
+
+ADAPTER_NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}@\d{6}$")
+
+MANIFEST = "manifest.json"
+"""Written last and synced: a folder that has one is complete."""
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "report.json", "lineage.jsonl")
+
+RunState = Literal["running", "published", "skipped", "refused", "failed", "interrupted"]
+"""published: an adapter went live. skipped: too few samples. refused: the gate said no. failed: an error.
+interrupted: the learner's process ended without saying why."""
+
+AdapterState = Literal["live", "retired", "published"]
+"""live: serves its project. published: verified, not serving. retired: served once, replaced or rolled back."""
+
+
+class FileDigest(Wire):
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+
+
+class Manifest(Wire):
+    """`manifest.json` of an adapter folder."""
+
+    format: Literal[1] = 1
+    name: str = Field(pattern=ADAPTER_NAME.pattern)
+    project: str
+    task: Task
+    run_id: str
+    parent: str
+    """policy_version that training continued from: `base` or an adapter's name."""
+    base_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of the base model's GGUF file."""
+    tokenizer_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of the vocabulary that the samples were tokenised with, as id and text in order of id."""
+    created_at: datetime
+    files: dict[str, FileDigest]
+
+
+class Probe(Wire):
+    """A greedy continuation and its log-probabilities: shows that an engine computes what PEFT computes."""
+
+    prompt: tuple[int, ...] = Field(min_length=1, max_length=2048)
+    tokens: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    """Natural logarithms at temperature 1."""
+
+
+class ProbeRequest(Wire):
+    """`POST /v1/runs/{id}/probe`: load the run's candidate beside the serving model and continue these prompts greedily."""
+
+    prompts: tuple[tuple[int, ...], ...] = Field(min_length=1, max_length=256)
+    max_tokens: int = Field(default=4, ge=1, le=32)
+
+
+class ProbeResponse(Wire):
+    candidate: tuple[Probe, ...]
+    base: tuple[Probe, ...]
+    """The same prompts under the base, to show that the candidate differs from it."""
+
+
+class AdapterInfo(Wire):
+    name: str
+    project: str
+    task: Task
+    state: AdapterState
+    created_at: datetime
+    run_id: str
+    parent: str
+    base_sha256: str
+    summary: str = ""
+    """One line of its report."""
+
+
+class AdapterDetail(Wire):
+    info: AdapterInfo
+    manifest: Manifest
+    report: dict[str, Any]
+    samples: int
+    """Lines of its lineage."""
+
+
+class RunRequest(Wire):
+    """`POST /v1/runs`: claim the one learning slot for this process."""
+
+    project: str
+    task: Task = "completion"
+    objective: str = "topr"
+    trigger: Literal["nightly", "manual"] = "manual"
+    pid: int = Field(gt=0)
+    """Of the learner's process: the run ends as `interrupted` when it is gone."""
+
+
+class RunInfo(Wire):
+    id: str
+    project: str
+    task: Task
+    objective: str
+    trigger: Literal["nightly", "manual"]
+    state: RunState
+    pid: int
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    message: str = ""
+    adapter: str
+    """The name reserved for what this run will publish; never used by another run."""
+    parent: str
+    """policy_version now live for the project: training continues from it."""
+    started_at: datetime
+    finished_at: datetime | None = None
+
+
+class RunUpdate(Wire):
+    """`POST /v1/runs/{id}`: progress, or the end."""
+
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    state: RunState = "running"
+    message: str = Field(default="", max_length=20_000)
+
+
+class ProjectInfo(Wire):
+    """`GET /v1/projects`."""
+
+    project: str
+    suggestions: int
+    labelled: int
+    """Suggestions that were shown and have a decision (accepted, typed through, rejected or rated)."""
+    policy_version: str
+
+
+class ServerStatus(Wire):
+    """`GET /v1/status`."""
+
+    version: str
+    pid: int
+    home: str
+    started_at: datetime
+    engine: str
+    engine_ready: bool
+    engine_message: str = ""
+    model: str
+    """Catalogue name."""
+    model_sha256: str
+    prefix_chars: int
+    """How much code before the cursor this engine can read within a reasonable time; clients cut the context to it."""
+    suffix_chars: int
+    """The same after the cursor. Short on a CPU: it is computed anew at every keystroke, since it follows the prefix."""
+    projects: tuple[ProjectInfo, ...]
+    next_run: datetime | None
+    running: RunInfo | None
+    last_run: RunInfo | None
+    events: int
+    requests: int

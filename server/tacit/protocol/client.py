@@ -1,0 +1,157 @@
+"""The async client of the server's HTTP interface, over its Unix socket. Touches the network; holds no state of its own.
+
+Every method raises ServerUnavailable when no server answers, and the server's own error (errors.py) when it says no.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel
+
+from tacit.protocol import errors
+from tacit.protocol.adapters import (
+    AdapterDetail,
+    AdapterInfo,
+    ProbeRequest,
+    ProbeResponse,
+    ProjectInfo,
+    RunInfo,
+    RunRequest,
+    RunUpdate,
+    ServerStatus,
+)
+from tacit.protocol.completion import CompleteRequest, CompleteResponse, Task
+from tacit.protocol.events import Event, EventAck, EventBatch, SuggestionRecord
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class TacitClient:
+    """One connection pool to one server. Use as an async context manager, or call `aclose`."""
+
+    def __init__(self, socket: Path, *, timeout: float = 30.0, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        """socket: the server's Unix socket. timeout: seconds, of one answer. transport: for tests."""
+        # No limit of our own on connections: completions, events and status must not wait for one another.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=16, keepalive_expiry=60)
+        self._http = httpx.AsyncClient(
+            transport=transport or httpx.AsyncHTTPTransport(uds=str(socket), limits=limits),
+            base_url="http://tacit",
+            timeout=httpx.Timeout(timeout, connect=5.0),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def complete(self, request: CompleteRequest) -> CompleteResponse:
+        """Cancelling this call closes the connection, which stops the engine's work on it."""
+        # The server answers by the deadline; the margin is for the way back.
+        timeout = request.deadline_ms / 1000 + 5
+        return await self._post("/v1/complete", request, CompleteResponse, timeout=timeout)
+
+    async def send_events(self, events: Sequence[Event]) -> EventAck:
+        """Returns only when all of them are on disk. At most 1,000 a call."""
+        return await self._post("/v1/events", EventBatch(events=tuple(events)), EventAck)
+
+    async def status(self) -> ServerStatus:
+        return await self._get("/v1/status", ServerStatus)
+
+    async def healthy(self) -> bool:
+        """True if a server answers and its engine is ready."""
+        try:
+            return (await self._http.get("/healthz", timeout=5)).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    async def projects(self) -> list[ProjectInfo]:
+        return await self._get_list("/v1/projects", ProjectInfo)
+
+    async def export(self, project: str, task: Task = "completion") -> AsyncIterator[SuggestionRecord]:
+        """Every suggestion of a project with its events, oldest first."""
+        try:
+            async with self._http.stream("GET", "/v1/export", params={"project": project, "task": task}) as response:
+                if response.status_code != 200:
+                    await response.aread()
+                    _raise_for(response)
+                async for line in response.aiter_lines():
+                    if line:
+                        yield SuggestionRecord.model_validate_json(line)
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from error
+
+    async def start_run(self, request: RunRequest) -> RunInfo:
+        """Claim the one learning slot; Conflict if a run is under way."""
+        return await self._post("/v1/runs", request, RunInfo)
+
+    async def update_run(self, run_id: str, update: RunUpdate) -> RunInfo:
+        return await self._post(f"/v1/runs/{run_id}", update, RunInfo)
+
+    async def runs(self) -> list[RunInfo]:
+        """Newest first."""
+        return await self._get_list("/v1/runs", RunInfo)
+
+    async def probe_run(self, run_id: str, request: ProbeRequest) -> ProbeResponse:
+        """Greedy continuations by the engine with the run's candidate (runs/ID/adapter) and by the base."""
+        return await self._post(f"/v1/runs/{run_id}/probe", request, ProbeResponse, timeout=600)
+
+    async def publish(self, name: str) -> AdapterInfo:
+        """Verify adapters/NAME, load it beside the old one, probe it, move the alias. Refused: the old one keeps serving."""
+        return await self._post(f"/v1/adapters/{name}/promote", None, AdapterInfo, timeout=600)
+
+    async def rollback(self, project: str, task: Task = "completion") -> str:
+        """Go back to what served before; returns the policy_version that serves now."""
+        answer = await self._request("POST", "/v1/rollback", params={"project": project, "task": task}, timeout=600)
+        return str(answer.json()["policy_version"])
+
+    async def adapters(self) -> list[AdapterInfo]:
+        """Newest first."""
+        return await self._get_list("/v1/adapters", AdapterInfo)
+
+    async def adapter(self, name: str) -> AdapterDetail:
+        return await self._get(f"/v1/adapters/{name}", AdapterDetail)
+
+    async def _get(self, path: str, kind: type[Answer]) -> Answer:
+        return kind.model_validate_json((await self._request("GET", path)).content)
+
+    async def _get_list(self, path: str, kind: type[Answer]) -> list[Answer]:
+        return [kind.model_validate(item) for item in (await self._request("GET", path)).json()]
+
+    async def _post(self, path: str, body: BaseModel | None, kind: type[Answer], *, timeout: float = 30.0) -> Answer:
+        content = body.model_dump_json().encode() if body else b""
+        response = await self._request(
+            "POST", path, content=content, headers={"content-type": "application/json"}, timeout=timeout
+        )
+        return kind.model_validate_json(response.content)
+
+    async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response = await self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from error
+        _raise_for(response)
+        return response
+
+
+def _unreachable(error: httpx.HTTPError) -> errors.ServerUnavailable:
+    what = str(error) or type(error).__name__
+    return errors.ServerUnavailable(f"No Tacit server answered ({what}).", mend="Start it with `tacit up`.")
+
+
+def _raise_for(response: httpx.Response) -> None:
+    """An error answer is `{"code", "message", "mend"}`."""
+    if response.is_success:
+        return
+    try:
+        body = response.json()
+        kind = errors.BY_CODE.get(body.get("code", ""), errors.TacitError)
+        raise kind(body.get("message", response.reason_phrase), mend=body.get("mend", ""))
+    except ValueError:
+        raise errors.TacitError(f"The server answered {response.status_code}: {response.text[:200]}") from None

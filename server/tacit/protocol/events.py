@@ -1,0 +1,166 @@
+"""Wire types of `POST /v1/events`: what the developer did with suggestions. Pure data.
+
+Every event has an id (made once, kept through every retry: ingestion is idempotent by it), a time and a session. An
+event about a suggestion names it. Text offsets are code points; times are in the session's own clock.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import uuid4
+
+from pydantic import Field, TypeAdapter
+
+from tacit.protocol.completion import Context, Generation, Task, Trigger, Wire
+
+Horizon = Literal["10s", "2m", "10m", "save", "close"]
+"""When settled text is read. `close`: the document or the session ended first; not a horizon of the reward."""
+
+RejectReason = Literal["dismissed", "typed_over", "ignored", "superseded", "focus_lost"]
+"""dismissed: the editor said so (Esc). typed_over: other text was typed there. ignored: the cursor moved away.
+superseded: another suggestion replaced it. focus_lost: the document was left or closed (censored)."""
+
+RatingFlag = Literal["hallucination", "wrong", "insecure", "unclear"]
+
+Identifier = Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+def new_id() -> str:
+    """A fresh identifier for an event, suggestion, session or run: 32 hex digits."""
+    return uuid4().hex
+
+
+class EventBase(Wire):
+    id: Identifier = Field(default_factory=new_id)
+    at: datetime
+    """UTC, of the session's clock."""
+    session_id: Identifier
+
+
+class SessionStarted(EventBase):
+    kind: Literal["session_started"] = "session_started"
+    editor: str = Field(default="", max_length=200)
+    tacit_version: str = Field(default="", max_length=64)
+    time_scale: float = Field(default=1.0, gt=0)
+    """How many session seconds pass in a real one; 1 for a person, more in scripted replays."""
+
+
+class SuggestionEvent(EventBase):
+    suggestion_id: Identifier
+
+
+class Suggested(SuggestionEvent):
+    """A suggestion was generated: the whole record of the draw. Sent once, before any other event about it."""
+
+    kind: Literal["suggested"] = "suggested"
+    project: str = Field(max_length=64)
+    task: Task = "completion"
+    context: Context
+    context_sha256: str = Field(max_length=64)
+    text: str
+    """What was offered: the generated text as cut by the stop rules."""
+    generation: Generation
+    trigger: Trigger
+    p_show: float = Field(gt=0, le=1)
+    """Probability with which the show policy would show it."""
+    shown: bool
+    """False: generated but withheld, or its answer came too late to be shown."""
+    withheld_reason: str = Field(default="", max_length=64)
+    latency_ms: float = Field(ge=0)
+    """From the editor's request to the language server's answer."""
+    engine_ms: float = Field(ge=0)
+
+
+class Shown(SuggestionEvent):
+    kind: Literal["shown"] = "shown"
+    inferred: bool
+    """False: the editor said so (didShowCompletion). True: it was the answer to a request that was not cancelled."""
+
+
+class Accepted(SuggestionEvent):
+    kind: Literal["accepted"] = "accepted"
+    accepted_chars: int = Field(ge=1)
+    """How much of the suggestion is in the document through acceptance, from its start, typed-through part included."""
+    total_chars: int = Field(ge=1)
+    visible_ms: float = Field(ge=0)
+    inferred: bool
+    """True: computed from didChange. False: the editor confirmed it (item.command, didPartiallyAcceptCompletion)."""
+
+    @property
+    def fraction(self) -> float:
+        return min(1.0, self.accepted_chars / self.total_chars)
+
+
+class TypedThrough(SuggestionEvent):
+    """The developer typed what was suggested without accepting it."""
+
+    kind: Literal["typed_through"] = "typed_through"
+    matched_chars: int = Field(ge=1)
+    total_chars: int = Field(ge=1)
+    visible_ms: float = Field(ge=0)
+
+
+class Rejected(SuggestionEvent):
+    kind: Literal["rejected"] = "rejected"
+    reason: RejectReason
+    visible_ms: float = Field(ge=0)
+    inferred: bool = True
+
+
+class Undone(SuggestionEvent):
+    """The accepted text was taken out again in one step."""
+
+    kind: Literal["undone"] = "undone"
+    after_ms: float = Field(ge=0)
+    """Since acceptance."""
+
+
+class Settled(SuggestionEvent):
+    """The text at the suggestion's place once the developer has moved on."""
+
+    kind: Literal["settled"] = "settled"
+    horizon: Horizon
+    elapsed_ms: float = Field(ge=0)
+    """Since the suggestion was decided (accepted, typed through or rejected)."""
+    span_text: str | None
+    """What is now where the accepted text went in; None if nothing was accepted."""
+    settled_text: str
+    """y*: everything that now stands between the text that was before the hole and the text that was after it, cut at
+    2,000 characters; for a rejected suggestion, what was typed instead."""
+
+
+class Rated(SuggestionEvent):
+    kind: Literal["rated"] = "rated"
+    value: Literal[-1, 1]
+    flag: RatingFlag | None = None
+    correction: str | None = Field(default=None, max_length=20_000)
+    """What it should have been: supplies y*."""
+    comment: str = Field(default="", max_length=2000)
+
+
+Event = Annotated[
+    SessionStarted | Suggested | Shown | Accepted | TypedThrough | Rejected | Undone | Settled | Rated,
+    Field(discriminator="kind"),
+]
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+"""Validates and serialises one event."""
+
+
+class EventBatch(Wire):
+    events: tuple[Event, ...] = Field(min_length=1, max_length=1000)
+
+
+class EventAck(Wire):
+    """Sent only after every event of the batch is on disk, synced."""
+
+    stored: int
+    """New events."""
+    known: int
+    """Events that were stored before (a retry)."""
+
+
+class SuggestionRecord(Wire):
+    """A suggestion with all that became of it: one line of `GET /v1/export`."""
+
+    suggestion: Suggested
+    events: tuple[Event, ...]
+    """In order of time."""

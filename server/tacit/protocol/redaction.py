@@ -1,0 +1,74 @@
+"""Secrets out of text: used by the language server before sending and by the server before storing. Pure.
+
+A secret is replaced by `<redacted:KIND>`, always the same for the same kind, so that the prompt stays stable while its
+developer types. Kinds are structured (a recognisable shape) or assigned (a literal that goes into a name such as
+`password`). Patterns follow the published formats of the services named.
+"""
+
+import re
+from typing import NamedTuple
+
+
+class _Rule(NamedTuple):
+    kind: str
+    pattern: re.Pattern[str]
+    """Group 1, if there is one, is what is replaced; else the whole match."""
+
+
+_RULES = (
+    _Rule(
+        "private-key",
+        re.compile(
+            r"-----BEGIN (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----(?:[\s\S]*?-----END (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----|[\s\S]*\Z)"
+        ),
+    ),
+    # The tail of a key whose first line fell outside the window.
+    _Rule("private-key", re.compile(r"\A(?:[A-Za-z0-9+/=]{16,}\s+)+-----END (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----")),
+    _Rule("aws-key", re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b")),
+    _Rule("github-token", re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255})\b")),
+    _Rule("gitlab-token", re.compile(r"\bgl(?:pat|ptt|dt|rt|ft)-[A-Za-z0-9_-]{20,}")),
+    _Rule("slack-token", re.compile(r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}")),
+    _Rule("slack-webhook", re.compile(r"hooks\.slack\.com/services/(T[A-Za-z0-9_]+/B[A-Za-z0-9_]+/[A-Za-z0-9_]+)")),
+    _Rule("google-key", re.compile(r"\bAIza[A-Za-z0-9_-]{35}")),
+    _Rule("stripe-key", re.compile(r"\b(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}\b")),
+    _Rule("openai-key", re.compile(r"\bsk-(?:proj-|ant-|svcacct-)?[A-Za-z0-9_-]{20,}")),
+    _Rule("hf-token", re.compile(r"\bhf_[A-Za-z0-9]{30,}\b")),
+    _Rule("npm-token", re.compile(r"\bnpm_[A-Za-z0-9]{36}\b")),
+    _Rule("package-index-token", re.compile(r"\bpypi-[A-Za-z0-9_-]{50,}")),
+    _Rule("sendgrid-key", re.compile(r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")),
+    _Rule("jwt", re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")),
+    _Rule("url-password", re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"]{1,128}:([^\s@/'\"]{3,256})@")),
+    _Rule("bearer", re.compile(r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9._~+/=-]{20,})")),
+    _Rule(
+        "assigned",
+        re.compile(
+            r"(?i)[\w.-]{0,64}(?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?key|auth[_-]?token|access[_-]?token"
+            r"|private[_-]?key|client[_-]?secret|credential)[\w.-]{0,32}['\"]?\]?\s{0,8}(?::=|=>|=|:)\s{0,8}[rbu]?"
+            # A literal in quotes; not a placeholder such as "<your key>", "${KEY}" or "{key}".
+            r"['\"`](?![<{$%])([^\s'\"`]{6,512})['\"`]"
+        ),
+    ),
+    # NAME=value without quotes, as in .env files and shell exports: the name is upper case there.
+    _Rule(
+        "assigned",
+        re.compile(
+            r"(?m)^\s*(?:export\s+)?[A-Z0-9_]*(?:PASSWORD|PASSWD|SECRET|API_?KEY|ACCESS_?KEY|TOKEN|CREDENTIAL)[A-Z0-9_]*=([^\s'\"$<{(]{6,512})\s*$"
+        ),
+    ),
+)
+
+
+def redact(text: str) -> str:
+    """The text with every recognised secret replaced. Idempotent: redacting twice changes nothing more."""
+    for kind, pattern in _RULES:
+        mark = f"<redacted:{kind}>"
+        if pattern.groups:
+            text = pattern.sub(lambda match, mark=mark: _replace_group(match, mark), text)
+        else:
+            text = pattern.sub(mark, text)
+    return text
+
+
+def _replace_group(match: re.Match[str], mark: str) -> str:
+    whole, start, end = match.group(0), match.start(1) - match.start(0), match.end(1) - match.start(0)
+    return whole if whole[start:end].startswith("<redacted:") else whole[:start] + mark + whole[end:]
