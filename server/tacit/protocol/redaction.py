@@ -19,7 +19,8 @@ _RULES = (
     _Rule(
         "private-key",
         re.compile(
-            r"-----BEGIN (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----(?:[\s\S]*?-----END (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----|[\s\S]*\Z)"
+            r"-----BEGIN (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----"
+            r"(?:[\s\S]*?-----END (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----|[\s\S]*\Z)"
         ),
     ),
     # The tail of a key whose first line fell outside the window.

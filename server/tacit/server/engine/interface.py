@@ -1,0 +1,81 @@
+"""What the server asks of an engine, whichever it is. Pure: types only."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tacit.protocol.fim import FimTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn: temperature only (top_p 1, no top_k, no penalties), so that log μ is known exactly."""
+
+    max_tokens: int
+    temperature: float
+    """0: greedy; log-probabilities are then those at temperature 1 (for probes)."""
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One sampled token."""
+
+    token: int
+    text: str
+    """The characters that this token completes; empty while a character's bytes are incomplete and for end tokens."""
+    logprob: float
+    """log μ(token), nats."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawStats:
+    """Last item of a stream: what it cost."""
+
+    prompt_tokens: int
+    prompt_evaluated: int
+    prompt_ms: float
+    generated: int
+    generate_ms: float
+    ended: bool
+    """True: an end token was drawn. False: max_tokens was reached."""
+
+
+class Engine(Protocol):
+    """One base model and any number of adapters. Every method raises EngineUnavailable while the model is not ready."""
+
+    fim: FimTokens
+
+    async def start(self) -> None:
+        """Load the base model; returns when it answers. Restarts itself afterwards when it dies, adapters included."""
+
+    async def stop(self) -> None:
+        """Let go of everything. No process of the engine is left."""
+
+    @property
+    def ready(self) -> bool: ...
+
+    @property
+    def message(self) -> str:
+        """Why it is not ready, for a person; empty when it is."""
+
+    async def tokenize(self, text: str) -> list[int]:
+        """Token ids; the text of special tokens is not parsed as such, nothing is added."""
+
+    def generate(self, prompt: Sequence[int], sampling: Sampling, adapter: str | None) -> AsyncGenerator[Drawn | DrawStats, None]:
+        """Draw tokens one by one; DrawStats comes last. Closing the generator stops the engine's work on it.
+
+        adapter: a name that `load` was called with, or None for the base. NotFound if it is not loaded.
+        """
+
+    async def load(self, name: str, folder: Path) -> None:
+        """Make the PEFT adapter in `folder` usable as `name`, beside what is loaded. Running streams are not disturbed.
+
+        Refused if the engine cannot take it (wrong shapes, wrong architecture); what was loaded stays loaded.
+        """
+
+    async def drop(self, name: str) -> None:
+        """Forget an adapter. Streams that use it end undisturbed."""
+
+    def loaded(self) -> frozenset[str]: ...

@@ -1,0 +1,64 @@
+"""The server's settings: `TACIT_HOME/config.toml`, each overridable by `TACIT_<NAME>`. Reads files and the environment only."""
+
+import os
+import tomllib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tacit.protocol.errors import SettingError
+from tacit.protocol.home import Home
+
+
+class Settings(BaseModel):
+    """Every setting has a default that works. A bad one is an error that names the file, the key and what is allowed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = "auto"
+    """Catalogue name of the base model (`tacit models list`); `auto` picks by hardware."""
+    engine: Literal["embedded"] = "embedded"
+    """What runs the model: `embedded` is llama.cpp in a child process."""
+    threads: int = Field(default=0, ge=0, le=1024)
+    """Engine threads; 0: one per core, at most 16."""
+    context_tokens: int = Field(default=4096, ge=512, le=131_072)
+    """Length of the engine's context, per stream."""
+    streams: int = Field(default=4, ge=1, le=64)
+    """How many requests the engine works on at once."""
+    temperature: float = Field(default=0.3, ge=0.05, le=2.0)
+    """Sampling temperature of completions. Above zero, so that each draw has a propensity to learn from."""
+    max_tokens: int = Field(default=48, ge=1, le=512)
+    """Longest completion, in tokens."""
+    nightly: str = "0 3 * * *"
+    """When the learner runs: a cron expression in local time, or `off`."""
+    objective: Literal["topr"] = "topr"
+    """What the learner optimises."""
+    min_samples: int = Field(default=200, ge=1)
+    """A night with fewer labelled suggestions is skipped."""
+    retention_days: int = Field(default=90, ge=1, le=3650)
+    """Suggestions and events older than this are deleted."""
+    keep_adapters: int = Field(default=5, ge=2, le=1000)
+    """How many versions of each project's adapter stay on disk, the serving one and the one before it always."""
+
+    @classmethod
+    def load(cls, home: Home) -> "Settings":
+        """config.toml, then the environment. SettingError for anything that cannot be used."""
+        values: dict[str, Any] = {}
+        if home.config.exists():
+            try:
+                values = tomllib.loads(home.config.read_text(encoding="utf-8"))
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+                raise SettingError(f"{home.config} is not valid TOML: {error}.", mend="Correct it or remove it.") from error
+        for name in cls.model_fields:
+            if (value := os.environ.get(f"TACIT_{name.upper()}")) is not None:
+                values[name] = value
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            allowed = ", ".join(sorted(cls.model_fields))
+            why = f"there is no such setting; there are: {allowed}" if first["type"] == "extra_forbidden" else first["msg"]
+            raise SettingError(
+                f"Setting `{key}` cannot be used: {why}.", mend=f"Correct it in {home.config} or TACIT_{key.upper()}."
+            ) from error
