@@ -153,6 +153,8 @@ class ServerStatus(Wire):
     model: str
     """Catalogue name."""
     model_sha256: str
+    model_path: str
+    """The base model's GGUF file; empty while it is being fetched."""
     prefix_chars: int
     """How much code before the cursor this engine can read within a reasonable time; clients cut the context to it."""
     suffix_chars: int
