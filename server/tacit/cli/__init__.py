@@ -1,0 +1,60 @@
+"""The `tacit` command: dispatch, errors and exit codes. Imports almost nothing: `tacit lsp` must start at once.
+
+`tacit lsp` goes straight to the language server; everything else becomes a typer app (commands.py) of which only the
+command that was asked for is imported. A TacitError becomes one line on stderr and an exit code by its class.
+"""
+
+import os
+import sys
+
+DOCUMENTED_EXITS = """\
+Exit codes: 0 done; 1 failed, or a check found something wrong; 2 wrong usage or a bad setting; 3 not found; 4 it exists already
+or another one is running; 5 refused; 6 storage full or damaged; 7 no model or no engine; 8 no server; 130 interrupted."""
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """The console script. Always ends by SystemExit."""
+    if sys.argv[1:2] == ["lsp"]:
+        from tacit.lsp.main import main as language_server
+
+        sys.argv = ["tacit lsp", *sys.argv[2:]]
+        sys.exit(language_server())
+    try:
+        # Typer, rich and the commands: a Ctrl-C while they are imported is as quiet as a later one.
+        from tacit.cli.commands import build
+
+        build(sys.argv[1:])(prog_name="tacit")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        sys.exit(report(error))
+
+
+def report(error: Exception) -> int:
+    """Say on stderr what happened and what to do; returns the exit code. What is not a TacitError is a bug and is raised on."""
+    from tacit.protocol import errors
+
+    if not isinstance(error, errors.TacitError) or os.environ.get("TACIT_DEBUG") == "1":
+        raise error
+    print(f"error: {error}", file=sys.stderr)
+    return exit_code(error)
+
+
+def exit_code(error: Exception) -> int:
+    from tacit.protocol import errors
+
+    codes: dict[type[Exception], int] = {
+        errors.BadRequest: 2,
+        errors.SettingError: 2,
+        errors.NotFound: 3,
+        errors.Conflict: 4,
+        errors.Refused: 5,
+        errors.StorageFull: 6,
+        errors.StorageCorrupt: 6,
+        errors.ModelUnavailable: 7,
+        errors.EngineUnavailable: 7,
+        errors.ServerUnavailable: 8,
+    }
+    return next((codes[kind] for kind in type(error).__mro__ if kind in codes), 1)

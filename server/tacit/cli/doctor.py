@@ -1,0 +1,271 @@
+"""`tacit doctor`: what is wrong with this installation and how to mend it. Looks, and writes only one probe file in the home.
+
+Each check is a function that returns Findings; `doctor` prints them all, whatever the earlier ones found.
+"""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tacit.protocol.errors import TacitError
+from tacit.protocol.home import SOCKET_PATH_LIMIT, Home, models_dir
+
+Level = Literal["ok", "warn", "fail"]
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "server": ("xllamacpp", "fastapi", "uvicorn", "sqlmodel", "apscheduler", "gguf"),
+    "learner": ("torch", "transformers", "peft"),
+}
+"""Extra → packages that must import for it."""
+
+IMPORT_EACH = """
+import importlib, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except BaseException as error:
+        print(name, type(error).__name__, str(error).partition("\\n")[0][:200], flush=True)
+    else:
+        print(name, "imported", flush=True)
+"""
+
+SQLITE_MENDED = (3, 51, 3)
+"""From here on, two connections that write and checkpoint together cannot corrupt a WAL database."""
+
+NEOVIM = (0, 12)
+"""The first with `vim.lsp.inline_completion`."""
+
+ROOM_MB = 3000
+"""For the dequantised base weights of a learning run, adapters and the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    check: str
+    level: Level
+    message: str
+    mend: str = ""
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Say what is wrong and how to mend it. Exit code 1 if anything fails; warnings do not count."""
+    findings = examine()
+    if as_json:
+        typer.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        colours = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
+        for finding in findings:
+            typer.echo(f"{typer.style(finding.level.ljust(4), fg=colours[finding.level])}  {finding.check}: {finding.message}")
+            if finding.mend:
+                typer.echo(f"      → {finding.mend}")
+    raise typer.Exit(1 if any(finding.level == "fail" for finding in findings) else 0)
+
+
+def examine() -> list[Finding]:
+    """Every check, in the order in which a person would mend them."""
+    findings = [*_python(), *packages(), *_sqlite(sqlite3.sqlite_version)]
+    try:
+        home = Home.from_environment()
+    except OSError as error:
+        return [*findings, Finding("home", "fail", f"the folder cannot be made: {error}", "Set TACIT_HOME to a writable folder.")]
+    checks: tuple[Callable[[Home], list[Finding]], ...] = (check_home, check_socket, check_disk, check_model, check_server)
+    for check in checks:
+        try:
+            findings += check(home)
+        except (OSError, TacitError) as error:
+            mend = error.mend if isinstance(error, TacitError) else "Mend the permissions of that path."
+            said = error.message if isinstance(error, TacitError) else str(error)
+            findings.append(Finding(check.__name__.removeprefix("check_"), "fail", said, mend))
+    return [*findings, *editors()]
+
+
+def _python() -> list[Finding]:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if find_spec("pip") is None:
+        mend = f"Run `{sys.executable} -m ensurepip`."
+        return [Finding("python", "warn", f"{found}, without pip: models cannot be fetched from the package index", mend)]
+    return [Finding("python", "ok", found)]
+
+
+def packages() -> list[Finding]:
+    """Import each extra's packages in a child process, so that a broken native library is a finding and not a crash."""
+    children = {}
+    for extra, names in PARTS.items():
+        here = [name for name in names if find_spec(name)]
+        command = [sys.executable, "-c", IMPORT_EACH, *here]
+        children[extra] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    findings = []
+    for extra, child in children.items():
+        try:
+            output = child.communicate(timeout=120)[0]
+        except subprocess.TimeoutExpired:
+            child.kill()
+            output = child.communicate()[0]
+        answers = dict(line.split(" ", 1) for line in output.splitlines() if " " in line)
+        findings += [_package(extra, name, answers.get(name)) for name in PARTS[extra]]
+    bad = [finding for finding in findings if finding.level == "fail"]
+    good = ", ".join(finding.check for finding in findings if finding.level == "ok")
+    return [*([Finding("packages", "ok", f"{good} import")] if good else []), *bad, *torch_build(_gpu_is_here())]
+
+
+def _package(extra: str, name: str, answer: str | None) -> Finding:
+    if answer == "imported":
+        return Finding(name, "ok", "imports")
+    if answer is not None:
+        return Finding(name, "fail", f"does not import ({answer})", f"Run `pip install --force-reinstall {name}`.")
+    if find_spec(name) is None:
+        return Finding(name, "fail", f"is not installed; the {extra} needs it", f"Run `pip install 'tacit[{extra}]'`.")
+    return Finding(name, "fail", "ended the process that imported it", f"Install a build of {name} for this processor.")
+
+
+def torch_build(gpu: bool) -> list[Finding]:
+    """Which torch this is, read from its version file: importing it takes seconds."""
+    spec = find_spec("torch")
+    if spec is None or not spec.submodule_search_locations:
+        return []
+    text = (Path(spec.submodule_search_locations[0]) / "version.py").read_text(encoding="utf-8")
+    version = re.search(r"__version__ = '([^']+)'", text)
+    cuda = re.search(r"^cuda[^=]*= '([^']+)'", text, re.MULTILINE)
+    said = f"{version.group(1) if version else 'unknown version'}, {f'CUDA {cuda.group(1)}' if cuda else 'CPU'} build"
+    if gpu and not cuda:
+        return [Finding("torch", "warn", f"{said}, and this machine has an NVIDIA GPU", "Run `make run TORCH=torch==2.13.0`.")]
+    return [Finding("torch", "ok", said)]
+
+
+def _gpu_is_here() -> bool:
+    from tacit.server.models.choose import read_hardware
+
+    return read_hardware().gpu_memory > 0
+
+
+def _sqlite(version: str) -> list[Finding]:
+    if tuple(map(int, version.split("."))) < SQLITE_MENDED:
+        return [
+            Finding(
+                "sqlite",
+                "warn",
+                f"{version}: older than 3.51.3, in which a rare corruption of WAL databases was mended",
+                "Tacit avoids the case (one writer); use a Python with a newer SQLite when you can.",
+            )
+        ]
+    return [Finding("sqlite", "ok", version)]
+
+
+def check_home(home: Home) -> list[Finding]:
+    """Ours alone, writable, and fsync works: an acknowledged event must be on the disk."""
+    mode = home.root.stat().st_mode & 0o777
+    findings = []
+    if mode & 0o077:
+        findings.append(
+            Finding("home", "fail", f"{home.root} is open to others (mode {mode:o})", f"Run `chmod 700 {home.root}`.")
+        )
+    try:
+        with tempfile.TemporaryFile(dir=home.root) as probe:
+            probe.write(b"tacit")
+            probe.flush()
+            start = time.perf_counter()
+            os.fsync(probe.fileno())
+            took = (time.perf_counter() - start) * 1000
+    except OSError as error:
+        mend = "Make room, mend the folder's permissions, or set TACIT_HOME to another folder."
+        return [*findings, Finding("home", "fail", f"{home.root} cannot be written and synced: {error.strerror}", mend)]
+    return findings or [Finding("home", "ok", f"{home.root}, private, writable, fsync {took:.1f} ms")]
+
+
+def check_socket(home: Home) -> list[Finding]:
+    length = len(os.fsencode(home.socket))
+    if length > SOCKET_PATH_LIMIT:
+        mend = "Set TACIT_HOME or TMPDIR to a shorter path."
+        return [Finding("socket", "fail", f"its path has {length} bytes, the system allows {SOCKET_PATH_LIMIT}", mend)]
+    return [Finding("socket", "ok", str(home.socket))]
+
+
+def check_disk(home: Home) -> list[Finding]:
+    free = shutil.disk_usage(home.root).free / 1e6
+    said = f"{free:,.0f} MB are free for {home.root}"
+    if free < ROOM_MB / 10:
+        return [Finding("disk", "fail", said, "Make room: events cannot be kept on a full disk.")]
+    if free < ROOM_MB:
+        return [Finding("disk", "warn", f"{said}; a learning run can need {ROOM_MB:,} MB", "Make room.")]
+    return [Finding("disk", "ok", said)]
+
+
+def check_model(home: Home) -> list[Finding]:
+    """Reads the whole file: about a second for 500 MB to 1 GB."""
+    from tacit.server.models.cache import resolve
+    from tacit.server.models.catalogue import find
+    from tacit.server.models.choose import choose, read_hardware
+    from tacit.server.settings import Settings
+
+    name = Settings.load(home).model
+    if name == "auto":
+        name = choose(read_hardware()).model
+    if "/" not in name and not (model := find(name)).path.exists():
+        mend = f"Run `tacit models pull {name}`, or `tacit up`, which does it."
+        return [Finding("model", "warn", f"{name} ({model.size / 1e6:,.0f} MB) is not in {models_dir()} yet", mend)]
+    resolved = resolve(name)
+    return [Finding("model", "ok", f"{name}, sha256 verified: {resolved.path}")]
+
+
+def check_server(home: Home) -> list[Finding]:
+    """Running and answering, stopped, or holding the lock without answering."""
+    import fcntl
+
+    from tacit.protocol.client import TacitClient
+    from tacit.protocol.errors import ServerUnavailable
+
+    async def ask() -> Finding:
+        async with TacitClient(home.socket, timeout=10) as client:
+            status = await client.status()
+        if not status.engine_ready:
+            why = status.engine_message or "the engine is not ready"
+            return Finding("server", "warn", f"runs (pid {status.pid}), but {why}", f"Wait, or read {home.logs}.")
+        return Finding("server", "ok", f"runs (pid {status.pid}) with {status.model}")
+
+    try:
+        return [asyncio.run(ask())]
+    except ServerUnavailable:
+        pass
+    if home.lock.exists():
+        with home.lock.open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                mend = f"End that process (`fuser {home.lock}` names it), then `tacit up`."
+                return [Finding("server", "fail", f"a process holds {home.lock} and does not answer", mend)]
+    if home.socket.exists():
+        return [Finding("server", "warn", f"none runs; {home.socket} was left by one that was killed", "`tacit up` replaces it.")]
+    return [Finding("server", "ok", "none runs; `tacit up` or an editor starts it")]
+
+
+def editors() -> list[Finding]:
+    """Neovim's version, if it is on the path: the other editors' support depends on their client extension."""
+    path = shutil.which("nvim")
+    if path is None:
+        return [Finding("editor", "ok", "no Neovim on the path; any editor with LSP inline completion can run `tacit lsp`")]
+    try:
+        output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        return [Finding("editor", "warn", f"{path} does not start: {error}", "Mend or remove it.")]
+    match = re.search(r"NVIM v(\d+)\.(\d+)", output)
+    if match is None:
+        return [Finding("editor", "warn", f"{path} does not say its version", "Neovim 0.12 or newer is needed.")]
+    version = (int(match.group(1)), int(match.group(2)))
+    if version < NEOVIM:
+        said = f"Neovim {version[0]}.{version[1]} has no inline completion"
+        return [Finding("editor", "warn", said, "Install Neovim 0.12 or newer.")]
+    return [Finding("editor", "ok", f"Neovim {version[0]}.{version[1]}")]
