@@ -50,14 +50,19 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    asked = arguments[0] if arguments and arguments[0] in COMMANDS else None
-    for name in [asked] if asked else COMMANDS:
+    for name in _needed(arguments[0] if arguments else ""):
         target = load(name)
         if isinstance(target, typer.Typer):
             app.add_typer(target, name=name)
         else:
             app.command(name)(target)
     return app
+
+
+def _needed(first: str) -> Sequence[str]:
+    if first == "--version":
+        return ()
+    return (first,) if first in COMMANDS else tuple(COMMANDS)
 
 
 def _show_version(asked: bool) -> None:

@@ -1,0 +1,101 @@
+"""What every test gets: its own short TACIT_HOME, a clean environment, and the shared models cache.
+
+Model files are large, so the cache is the machine's own (TACIT_MODELS, or the platform's): a model is fetched once and
+verified each time.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tacit.protocol.home import Home, models_dir
+
+SMALL_MODEL = "qwen2.5-coder-0.5b"
+
+
+def short_folder() -> Path:
+    """A new folder whose path leaves room for a socket's name: macOS's own temporary folder does not."""
+    return Path(tempfile.mkdtemp(prefix="tacit-", dir="/tmp" if os.access("/tmp", os.W_OK) else None)).resolve()
+
+
+@pytest.fixture(autouse=True)
+def isolated(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """No test sees the developer's settings or home. TACIT_MODELS alone is kept. Yields the new TACIT_HOME."""
+    for name in [name for name in os.environ if name.startswith("TACIT_") and name != "TACIT_MODELS"]:
+        monkeypatch.delenv(name)
+    folder = short_folder()
+    monkeypatch.setenv("TACIT_HOME", str(folder))
+    # Colours and widths of the terminal that runs the tests are not part of any output.
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def home(isolated: Path) -> Home:
+    """This test's own TACIT_HOME."""
+    return Home(isolated)
+
+
+@pytest.fixture
+def empty_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A models cache of this test's own, empty."""
+    folder = tmp_path / "models"
+    monkeypatch.setenv("TACIT_MODELS", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model_cache() -> Path:
+    """The machine's models cache."""
+    folder = models_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_model(model_cache: Path) -> Path:
+    """The 0.5B's GGUF file, fetched through the catalogue if it is not there, verified."""
+    from tacit.server.models import resolve
+
+    return resolve(SMALL_MODEL).path
+
+
+@pytest.fixture(scope="session")
+def tiny_model(small_model: Path) -> Iterator[Path]:
+    """A tiny real model with the 0.5B's vocabulary (tiny_model.py). TACIT_MODEL may name its path."""
+    from tiny_model import write_tiny_model
+
+    folder = short_folder()
+    yield write_tiny_model(small_model, folder / "tiny.gguf")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def wheel_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str, bytes], None]:
+    """A package index of this test's own, for a real pip: call it with (package, version, content) to publish a wheel."""
+    import zipfile
+
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+
+    def publish(package: str, version: str, content: bytes) -> None:
+        stem = package.replace("-", "_")
+        with zipfile.ZipFile(folder / f"{stem}-{version}-py3-none-any.whl", "w") as wheel:
+            info = f"{stem}-{version}.dist-info"
+            wheel.writestr(f"{stem}/data.bin", content)
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+
+    return publish
