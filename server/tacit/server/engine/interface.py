@@ -31,7 +31,7 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class DrawStats:
-    """Last item of a stream: what it cost."""
+    """What a stream has cost so far. It comes twice: when the prompt has been read (`generated` is 0), and last."""
 
     prompt_tokens: int
     prompt_evaluated: int
@@ -64,7 +64,7 @@ class Engine(Protocol):
         """Token ids; the text of special tokens is not parsed as such, nothing is added."""
 
     def generate(self, prompt: Sequence[int], sampling: Sampling, adapter: str | None) -> AsyncGenerator[Drawn | DrawStats, None]:
-        """Draw tokens one by one; DrawStats comes last. Closing the generator stops the engine's work on it.
+        """Draw tokens one by one, between two DrawStats. Closing the generator stops the engine's work on it.
 
         adapter: a name that `load` was called with, or None for the base. NotFound if it is not loaded.
         """

@@ -1,0 +1,252 @@
+"""One engine child seen from the server: starts the process and speaks llama.cpp's HTTP dialect with it. Decides nothing.
+
+Each request has a connection of its own: closing it is how llama.cpp learns that an answer is no longer wanted, and an idle
+kept connection would hold one of its few HTTP threads.
+"""
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+
+from tacit.protocol.errors import BadRequest, EngineUnavailable, ModelUnavailable
+from tacit.server.engine.interface import Drawn, DrawStats, Sampling
+from tacit.server.engine.llama_child import ChildConfig
+from tacit.server.engine.slots import Slot, Slots
+
+START_SECONDS = 300.0
+"""A large model from a slow disk."""
+SILENT_SECONDS = 120.0
+"""An answer that says nothing for so long comes from an engine that hangs."""
+STOP_SECONDS = 5.0
+SMALLEST_PROB = 1.2e-38
+"""What is drawn has a probability above zero; this is the smallest that a float32 tells from it."""
+
+
+class Child:
+    """A running process, ready to answer. Made by `start`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, socket: Path, adapters: tuple[str, ...], streams: int) -> None:
+        self.adapters = adapters
+        """Names, in the order in which the process knows them."""
+        self.idle = asyncio.Event()
+        """Set while no request is under way."""
+        self.idle.set()
+        self._process = process
+        self._socket = socket
+        self._under_way = 0
+        self._slots = Slots(streams)
+        self._free = asyncio.Semaphore(streams)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        self._http = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=limits, verify=False),
+            base_url="http://engine",
+            headers={"connection": "close"},
+            timeout=httpx.Timeout(SILENT_SECONDS, connect=5.0),
+        )
+
+    @classmethod
+    async def start(cls, config: ChildConfig, adapters: tuple[str, ...], log: IO[bytes]) -> "Child":
+        """ModelUnavailable: llama.cpp says why it will not load this. EngineUnavailable: the process died or is stuck."""
+        socket = _unused(config.socket)
+        process = await asyncio.create_subprocess_exec(
+            # -P: never import what lies in the current folder, which may be a workspace.
+            *(sys.executable, "-P", "-m", "tacit.server.engine.llama_child"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            # Ctrl-C is for the server, which lets running answers end.
+            start_new_session=True,
+        )
+        child = cls(process, socket, adapters, config.streams)
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(config.to_line())
+            async with asyncio.timeout(START_SECONDS):
+                line = await process.stdout.readline()
+            answer = json.loads(line) if line else {}
+            if "error" in answer:
+                raise ModelUnavailable(f"llama.cpp cannot load it ({answer['error']}).")
+            if not answer.get("ready"):
+                code = await process.wait()
+                raise EngineUnavailable(f"The engine ended while it was loading (exit code {code}).", mend=f"See {log.name}.")
+        except TimeoutError as error:
+            await child.close()
+            raise EngineUnavailable(f"The engine did not load its model within {START_SECONDS:.0f} s.") from error
+        except BaseException:
+            await child.close()
+            raise
+        return child
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def ended(self) -> int:
+        """Wait for the process to end; returns its exit code."""
+        return await self._process.wait()
+
+    async def close(self) -> None:
+        """End the process, whatever it is doing."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+        await self._http.aclose()
+        self._socket.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[None]:
+        self._under_way += 1
+        self.idle.clear()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self.idle.set()
+
+    async def tokenize(self, text: str) -> list[int]:
+        with self._working():
+            try:
+                response = await self._http.post(
+                    "/tokenize", json={"content": text, "add_special": False, "parse_special": False}
+                )
+            except httpx.TransportError as error:
+                raise _gone(error) from error
+            if response.status_code != 200:
+                raise _refusal(response.status_code, response.content)
+            return [int(token) for token in response.json()["tokens"]]
+
+    async def generate(
+        self, prompt: Sequence[int], sampling: Sampling, adapter: str | None, stops: frozenset[int]
+    ) -> AsyncGenerator[Drawn | DrawStats, None]:
+        """As Engine.generate. stops: tokens after which nothing more is wanted."""
+        with self._working():
+            async with self._free:
+                slot = self._slots.take(prompt, adapter)
+                try:
+                    async with contextlib.aclosing(self._draw(slot, prompt, sampling, adapter, stops)) as items:
+                        async for item in items:
+                            yield item
+                finally:
+                    self._slots.release(slot)
+
+    async def _draw(
+        self, slot: Slot, prompt: Sequence[int], sampling: Sampling, adapter: str | None, stops: frozenset[int]
+    ) -> AsyncGenerator[Drawn | DrawStats, None]:
+        request = {
+            "prompt": list(prompt),
+            "id_slot": slot.index,
+            "cache_prompt": bool(slot.tokens),
+            # All of them: what is not named here keeps the scale it was loaded with (llama.cpp issue 28674).
+            "lora": [{"id": index, "scale": float(name == adapter)} for index, name in enumerate(self.adapters)],
+            "n_predict": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "samplers": ["temperature"],
+            "seed": sampling.seed,
+            "n_probs": 1,
+            # Greedy draws have probability 1 after the fact; what is asked of them is the model's own.
+            "post_sampling_probs": sampling.temperature > 0,
+            "stream": True,
+            # Also makes the engine look between batches whether the connection still stands.
+            "return_progress": True,
+        }
+        cached, prompt_ms, generated, ended = 0, 0.0, 0, False
+        # Nothing is known of the cache until the engine says that it has begun.
+        slot.tokens.clear()
+        read_at = time.perf_counter()
+
+        def stats() -> DrawStats:
+            generate_ms = (time.perf_counter() - read_at) * 1000 if generated else 0.0
+            return DrawStats(len(prompt), len(prompt) - cached, prompt_ms, generated, generate_ms, ended)
+
+        async for chunk in self._chunks(request):
+            if progress := chunk.get("prompt_progress"):
+                cached, prompt_ms = int(progress["cache"]), float(progress["time_ms"])
+                slot.tokens[:] = prompt[: int(progress["processed"])]
+                if progress["processed"] == progress["total"]:
+                    read_at = time.perf_counter()
+                    yield stats()
+            elif drawn := chunk.get("completion_probabilities"):
+                if int(chunk["tokens_predicted"]) != generated + 1:
+                    # llama.cpp keeps back a token that ends within a character, and its probability for good. What was
+                    # drawn before it stands; it counts as the end.
+                    break
+                generated += 1
+                token = int(drawn[0]["id"])
+                ended = token in stops
+                slot.tokens.append(token)
+                yield Drawn(token, "" if ended else str(chunk["content"]), _logprob(drawn[0]))
+                if ended:
+                    break
+        yield stats()
+
+    async def _chunks(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """The answer's server-sent events up to the last."""
+        try:
+            async with self._http.stream("POST", "/completion", json=request) as response:
+                if response.status_code != 200:
+                    raise _refusal(response.status_code, await response.aread())
+                async for line in response.aiter_lines():
+                    if not line.startswith("data: "):
+                        continue
+                    chunk: dict[str, Any] = json.loads(line[6:])
+                    if "error" in chunk:
+                        raise EngineUnavailable(f"The engine failed: {chunk['error'].get('message', '')}.")
+                    if chunk.get("stop"):
+                        return
+                    yield chunk
+        except httpx.TransportError as error:
+            raise _gone(error) from error
+        raise EngineUnavailable("The engine ended its answer early.", mend="It is being restarted; try again.")
+
+
+def _unused(socket: str) -> Path:
+    """Its path, without what a killed process has left there."""
+    path = Path(socket)
+    path.unlink(missing_ok=True)
+    return path
+
+
+def _logprob(drawn: dict[str, Any]) -> float:
+    value = drawn.get("logprob", drawn.get("prob"))
+    if value is None:
+        # JSON has no word for it.
+        raise ModelUnavailable("What the model computes is not a number.")
+    return float(value) if "logprob" in drawn else math.log(max(float(value), SMALLEST_PROB))
+
+
+def _gone(error: httpx.TransportError) -> EngineUnavailable:
+    return EngineUnavailable(f"The engine is gone ({type(error).__name__}).", mend="It is being restarted; try again.")
+
+
+def _refusal(status: int, body: bytes) -> BadRequest | EngineUnavailable:
+    try:
+        why = str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        why = body[:200].decode(errors="replace")
+    if status == 400:
+        return BadRequest(f"The engine cannot do this: {why}.")
+    return EngineUnavailable(f"The engine answered {status}: {why}.", mend="Try again.")
+
+
+def engine_threads(setting: int) -> int:
+    """Threads for this machine. setting: the user's, 0 for one per core that this process may use, at most 16."""
+    if setting:
+        return setting
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 16)
