@@ -165,9 +165,9 @@ def _read_config(folder: Path) -> tuple[float, int]:
 
 def _read_weights(path: Path) -> dict[str, Matrix]:
     """Every tensor as float32. bfloat16, which numpy does not know, is the upper half of a float32."""
-    kinds = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
+    kinds: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
     try:
-        entries = safetensors.deserialize(path.read_bytes())
+        entries: list[tuple[str, dict[str, Any]]] = safetensors.deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
     except OSError as error:
         raise Refused(f"{path} cannot be read: {error.strerror}.") from error
     except safetensors.SafetensorError as error:

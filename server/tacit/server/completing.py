@@ -1,0 +1,156 @@
+"""The completion service: from a request to the text to show and the full record of the draw. Touches only the engine."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tacit.protocol.completion import BASE_POLICY, CompleteRequest, CompleteResponse, FinishReason, Generation, Timings
+from tacit.protocol.fim import assemble, header
+from tacit.server.engine.interface import DrawStats, Engine, Sampling
+from tacit.server.settings import Settings
+from tacit.server.stopping import Cut, End, Hole, cut
+
+WINDOW_STEP = 512
+"""Tokens by which the start of a prefix that is too long moves: in between, the engine's cache of it stays valid."""
+SUFFIX_SHARE = 0.25
+"""Of the prompt, at most, when both sides are too long."""
+REMEMBERED = 256
+"""Headers whose tokens are kept."""
+
+
+@dataclass(slots=True)
+class _Draw:
+    """What has been drawn so far."""
+
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    text: str = ""
+    stats: DrawStats | None = None
+    generate_ms: float = 0.0
+    finish: FinishReason = "deadline"
+    shown: str = ""
+
+
+class CompletionService:
+    """Completes code with one engine. Holds nothing about a request once it is answered."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._headers: OrderedDict[str, list[int]] = OrderedDict()
+
+    async def complete(self, request: CompleteRequest, policy_version: str, model_sha256: str) -> CompleteResponse:
+        """Draw once and cut. Cancelling this call stops the engine's work on it.
+
+        policy_version: `base` or an adapter that the engine has loaded; else NotFound. EngineUnavailable: the engine is not
+        ready or died on the way.
+        """
+        arrived = time.perf_counter()
+        sampling = Sampling(
+            max_tokens=request.max_tokens or self._settings.max_tokens,
+            temperature=self._settings.temperature if request.temperature is None else request.temperature,
+            seed=random.randrange(2**31) if request.seed is None else request.seed,
+        )
+        draw = _Draw()
+        prompt: list[int] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(request.deadline_ms / 1000):
+                prompt = await self._prompt(request, sampling.max_tokens)
+                adapter = None if policy_version == BASE_POLICY else policy_version
+                await self._draw(draw, request, prompt, sampling, adapter)
+        if draw.finish == "deadline":
+            draw.shown = _cut(request, draw.text, "cut_off").text
+        stats = draw.stats or DrawStats(len(prompt), 0, 0.0, 0, 0.0, False)
+        return CompleteResponse(
+            request_id=request.request_id,
+            text=draw.shown,
+            generation=Generation(
+                tokens=tuple(draw.tokens),
+                logprobs=tuple(draw.logprobs),
+                temperature=sampling.temperature,
+                seed=sampling.seed,
+                policy_version=policy_version,
+                model=model_sha256,
+                finish_reason=draw.finish,
+            ),
+            timings=Timings(
+                total_ms=(time.perf_counter() - arrived) * 1000,
+                prompt_tokens=len(prompt),
+                prompt_evaluated=stats.prompt_evaluated,
+                prompt_ms=stats.prompt_ms,
+                generated=len(draw.tokens),
+                generate_ms=draw.generate_ms,
+            ),
+        )
+
+    async def _draw(
+        self, draw: _Draw, request: CompleteRequest, prompt: Sequence[int], sampling: Sampling, adapter: str | None
+    ) -> None:
+        """Fill `draw` until the model ends, a rule stops it or the tokens are used up. Interrupted, it holds what there is."""
+        hole = _hole(request)
+        read_at = 0.0
+        async with contextlib.aclosing(self._engine.generate(prompt, sampling, adapter)) as items:
+            async for item in items:
+                if isinstance(item, DrawStats):
+                    read_at = read_at or time.perf_counter()
+                    draw.stats = item
+                    continue
+                draw.generate_ms = (time.perf_counter() - read_at) * 1000
+                draw.tokens.append(item.token)
+                draw.logprobs.append(item.logprob)
+                draw.text += item.text
+                if not item.text:
+                    continue
+                so_far = cut(hole, draw.text)
+                if so_far.reason is not None:
+                    draw.finish, draw.shown = "stop_rule", so_far.text
+                    return
+        ended = draw.stats is not None and draw.stats.ended
+        draw.shown = cut(hole, draw.text, "eos" if ended else "cut_off").text
+        draw.finish = "eos" if ended else "length"
+
+    async def _prompt(self, request: CompleteRequest, max_tokens: int) -> list[int]:
+        """Token ids that leave room for the answer in the engine's context."""
+        context = request.context
+        path, prefix, suffix = await asyncio.gather(
+            self._header(header(context)), self._engine.tokenize(context.prefix), self._engine.tokenize(context.suffix)
+        )
+        # Four special tokens mark the parts.
+        room = self._settings.context_tokens - max_tokens - len(path) - 4
+        return assemble(self._engine.fim, path, *window(prefix, suffix, room))
+
+    async def _header(self, text: str) -> list[int]:
+        """A file keeps its name from keystroke to keystroke."""
+        if (known := self._headers.get(text)) is None:
+            known = self._headers[text] = await self._engine.tokenize(text)
+            if len(self._headers) > REMEMBERED:
+                self._headers.popitem(last=False)
+        return known
+
+
+def window(prefix: Sequence[int], suffix: Sequence[int], room: int) -> tuple[Sequence[int], Sequence[int]]:
+    """What fits: the end of the prefix and the beginning of the suffix.
+
+    The prefix begins at a multiple of WINDOW_STEP, so that it grows at its end only, while the file grows by hundreds of tokens.
+    """
+    room = max(room, 0)
+    if len(prefix) + len(suffix) <= room:
+        return prefix, suffix
+    suffix = suffix[: max(int(room * SUFFIX_SHARE), room - len(prefix))]
+    surplus = len(prefix) - (room - len(suffix))
+    if surplus <= 0:
+        return prefix, suffix
+    step = min(WINDOW_STEP, max(1, room // 4))
+    return prefix[-(-surplus // step) * step :], suffix
+
+
+def _hole(request: CompleteRequest) -> Hole:
+    return Hole(request.context.prefix, request.context.suffix, request.context.language)
+
+
+def _cut(request: CompleteRequest, text: str, end: End) -> Cut:
+    return cut(_hole(request), text, end)

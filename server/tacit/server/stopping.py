@@ -1,0 +1,317 @@
+"""When a completion has filled its hole, and which part of the generated text to show. Pure.
+
+Small models do not know where the hole ends: they write on, usually the code that stands after the hole already. The rules
+look at the growing text after each token. Every cut keeps a beginning of the text and drops the rest; nothing is rewritten.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+End = Literal["open", "eos", "cut_off"]
+"""open: more may come. eos: the model ended it. cut_off: the token limit or the deadline did."""
+Reason = Literal["suffix", "closers", "line", "block", "repetition"]
+"""suffix: it repeats what follows. closers: it closes what the suffix closes. line: the line is done. block: the block is.
+repetition: it repeats itself."""
+
+OPENERS, CLOSERS, QUOTES = "([{", ")]}", "\"'`"
+DISTINCTIVE = 10
+"""Characters, blanks aside, from which on a line is unlikely to stand in two places by chance."""
+UNMISTAKABLE = 16
+"""The same, at whatever indentation."""
+SUFFIX_LINES = 3
+"""How many of the lines after the hole are watched for."""
+LONGEST_LOOP = 4
+"""Lines."""
+SCANNED = 8000
+"""Characters on each side in which brackets are counted."""
+
+_HASH_COMMENTS = frozenset(
+    ("python", "ruby", "shellscript", "yaml", "toml", "r", "perl", "elixir", "julia", "makefile", "dockerfile")
+)
+# A string of one line; one that is still open reaches to the line's end. An apostrophe within a word begins none.
+_STRINGS = r'"(?:\\.|[^"\\\n])*(?:"|(?=\n)|$)' + r"|(?<!\w\w)'(?:\\.|[^'\\\n])*(?:'|(?=\n)|$)"
+_DEFINITION = re.compile(
+    r"(?:@\w|(?:(?:async|export|default|pub(?:\(\w+\))?|public|private|protected|static|abstract|final|unsafe|override)\s+)*"
+    r"(?:def|class|function|fn|func|impl|struct|enum|interface|trait|module|namespace)\b)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    text: str
+    """What to show if it ends here."""
+    reason: Reason | None
+    """None: generating on may add to it."""
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Where the completion goes. The facts about it are computed once for all tokens."""
+
+    prefix: str
+    suffix: str
+    language: str = "python"
+
+    @cached_property
+    def before(self) -> str:
+        """The cursor's line up to the cursor."""
+        return self.prefix[self.prefix.rfind("\n") + 1 :]
+
+    @cached_property
+    def after(self) -> str:
+        """The cursor's line from the cursor on, without blanks around it."""
+        return self.suffix.partition("\n")[0].strip()
+
+    @cached_property
+    def following(self) -> tuple[str, ...]:
+        """The first lines below the cursor's that are not blank."""
+        lines = (line.rstrip() for line in self.suffix.partition("\n")[2].split("\n"))
+        return tuple(line for _, line in zip(range(SUFFIX_LINES), filter(None, lines), strict=False))
+
+    @cached_property
+    def preceding(self) -> tuple[str, ...]:
+        """The last lines above the cursor's that are not blank, in order."""
+        lines = [line.rstrip() for line in self.prefix[-SCANNED:].split("\n")[:-1]]
+        return tuple([line for line in lines if line][-LONGEST_LOOP:])
+
+    @cached_property
+    def owed(self) -> int:
+        """How many brackets the prefix opens and the suffix does not close."""
+        opened, _ = self.unmatched(self.prefix[-SCANNED:])
+        # A string that the prefix opens ends in the suffix; what is in it is not code.
+        string = self._open_string
+        line, newline, below = self.suffix[:SCANNED].partition("\n")
+        _, closed = self.unmatched((line.partition(string)[2] if string else line) + newline + below)
+        return max(0, opened - closed)
+
+    @cached_property
+    def _open_string(self) -> str:
+        """The quote of a string that the cursor stands in; empty: none."""
+        last = None
+        for last in self._scanner.finditer(self.before):  # noqa: B007 - the last one is wanted
+            pass
+        if last is None or last.end() < len(self.before) or last[0][0] not in QUOTES:
+            return ""
+        return "" if len(last[0]) > 1 and last[0].endswith(last[0][0]) else last[0][0]
+
+    def unmatched(self, code: str) -> tuple[int, int]:
+        """Brackets opened and never closed, closed and never opened; strings and comments of one line aside."""
+        opened = closed = 0
+        for _, bracket in self.brackets(code):
+            if bracket in OPENERS:
+                opened += 1
+            elif opened:
+                opened -= 1
+            else:
+                closed += 1
+        return opened, closed
+
+    def brackets(self, code: str) -> Iterator[tuple[int, str]]:
+        """Place and character of each bracket."""
+        for match in self._scanner.finditer(code):
+            if len(match[0]) == 1 and match[0] in OPENERS + CLOSERS:
+                yield match.start(), match[0]
+
+    @cached_property
+    def _scanner(self) -> re.Pattern[str]:
+        comment = r"#[^\n]*" if self.language in _HASH_COMMENTS else r"//[^\n]*"
+        return re.compile(rf"{_STRINGS}|{comment}|[()\[\]{{}}]")
+
+
+def cut(hole: Hole, text: str, end: End = "open") -> Cut:
+    """What to show of `text`, and whether to stop. The result is a beginning of `text`."""
+    result = _cut_line(hole, text, end) if hole.after else _cut_block(hole, text, end)
+    return Cut("", result.reason) if _says_nothing_new(hole, result.text) else result
+
+
+# Within a line: something stands after the cursor. One line is all there is room for.
+
+
+def _cut_line(hole: Hole, text: str, end: End) -> Cut:
+    line, newline, _ = text.partition("\n")
+    rest = hole.after
+    if (at := _surplus_closer(hole, line)) is not None:
+        return Cut(line[:at].rstrip(), "closers")
+    # Closers alone are too common to be taken for the suffix; they are counted above.
+    if (rest[0] in QUOTES or _distinctive(rest, 4)) and (at := line.find(rest)) >= 0:
+        return Cut(line[:at] if line[:at].strip() else "", "suffix")
+    over = bool(newline) or end != "open"
+    if over and (shared := _overlap(line.rstrip(), rest)):
+        return Cut(line.rstrip()[:-shared], "suffix")
+    # A blank before what follows may be meant; one before the end of the line is not.
+    keeps_blank = not newline and end == "eos" and (rest[0].isalnum() or rest[0] == "_")
+    return Cut(line if keeps_blank and line.strip() else line.rstrip(), "line" if newline else None)
+
+
+def _surplus_closer(hole: Hole, line: str) -> int | None:
+    """Place of the first bracket that the line closes although the suffix does."""
+    if hole.after[0] not in CLOSERS:
+        return None
+    depth = hole.owed
+    for at, bracket in hole.brackets(hole.before + line):
+        if at < len(hole.before):
+            continue
+        depth += 1 if bracket in OPENERS else -1
+        if depth < 0:
+            return at - len(hole.before)
+    return None
+
+
+def _overlap(line: str, rest: str) -> int:
+    """Length of the line's end that is the beginning of what follows, where that cannot be chance."""
+    if rest[0] in CLOSERS:
+        return 0
+    least = 1 if rest[0] in QUOTES + ",;:" else 3
+    lengths = range(min(len(line), len(rest)), least - 1, -1)
+    return next((length for length in lengths if line.endswith(rest[:length])), 0)
+
+
+# At the end of a line, or on an empty one: the rest of the line, and lines below it while they belong to it.
+
+
+def _cut_block(hole: Hole, text: str, end: End) -> Cut:
+    lines = text.split("\n")
+    floor = _first_floor(hole)
+    seen = list(hole.preceding)
+    """Lines that are not blank, the prefix's included."""
+    own = 0
+    """How many of them are generated."""
+    blanks = at = 0
+    for index, line in enumerate(lines):
+        start, at = at, at + len(line) + 1
+        last = index == len(lines) - 1
+        complete = not last or end == "eos"
+        whole = (hole.before + line if index == 0 else line).rstrip()
+        before = text[: max(start - 1, 0)].rstrip()
+        if not line.strip():
+            blanks += index > 0 and not last
+            if own and blanks > 1:
+                return Cut(before, "block")
+            continue
+        if _repeats_suffix(hole, text[:start], whole, complete):
+            return Cut(_without_heads(hole, before), "suffix")
+        indent = _indent(whole)
+        if index > 0:
+            if floor is not None and indent < floor:
+                if not _closes_own(hole, text[: at - 1], line):
+                    return Cut(before, "block")
+                if complete and not _opens(whole):
+                    return Cut(text[: at - 1].rstrip(), "block")
+            elif own and indent == floor and _begins_another(line, seen[-1], floor, blanks):
+                return Cut(before, "block")
+        if last and end == "cut_off" and own:
+            # Half a line below whole ones would have to be mended by hand.
+            return Cut(before, None)
+        if complete:
+            seen.append(whole)
+            own += 1
+            if loop := _loop(seen, own):
+                return Cut(_without_last(text[: at - 1], loop), "repetition")
+            if index == 0 and hole.before.strip():
+                if not _opens(whole) and not hole.unmatched(whole)[0]:
+                    return Cut(line.rstrip(), "line")
+                floor = _indent(hole.before) + 1
+        if floor is None:
+            floor = indent
+        blanks = 0
+    if (shorter := _stutter(lines[-1])) is not None:
+        return Cut(text[: len(text) - shorter].rstrip(), "repetition")
+    return Cut(text.rstrip(), None)
+
+
+def _first_floor(hole: Hole) -> int | None:
+    """The least indentation of lines that belong to the hole; None: what the first line has."""
+    if hole.before.strip():
+        return _indent(hole.before) + 1 if _opens(hole.before.rstrip()) else _indent(hole.before)
+    return _indent(hole.before + "x") if hole.before else None
+
+
+def _repeats_suffix(hole: Hole, before: str, line: str, complete: bool) -> bool:
+    """The line stands after the hole already."""
+    if not complete and not _distinctive(line, DISTINCTIVE):
+        return False
+    for place, known in enumerate(hole.following):
+        same = line.strip() == known.strip() if _distinctive(line, UNMISTAKABLE) else line == known
+        if same and (place == 0 or _distinctive(line, DISTINCTIVE)):
+            # A lone closer may belong to what was opened in the text itself.
+            return not (line.strip()[0] in CLOSERS and hole.unmatched(before)[0])
+    return False
+
+
+def _without_heads(hole: Hole, text: str) -> str:
+    """The text without heads of blocks (`else:`) at its end whose body was cut away."""
+    below = _indent(hole.following[0])
+    while text.strip():
+        at = text.rfind("\n") + 1
+        line = text[at:] if at else hole.before + text
+        if not line.endswith((":", "{")) or _indent(line) < below:
+            break
+        text = text[: max(at - 1, 0)].rstrip()
+    return text
+
+
+def _closes_own(hole: Hole, text: str, line: str) -> bool:
+    """An outdented line that closes a bracket which nothing else closes."""
+    return line.strip()[0] in CLOSERS and hole.unmatched(text)[1] <= hole.owed
+
+
+def _begins_another(line: str, previous: str, floor: int, blanks: int) -> bool:
+    """A line as far left as the first that starts something of its own: one definition, one paragraph at the outermost level."""
+    after_body = _indent(previous) > floor
+    return (after_body and _DEFINITION.match(line.strip()) is not None) or (floor == 0 and blanks > 0)
+
+
+def _loop(seen: list[str], own: int) -> int:
+    """How many of the last lines repeat those before them; 0: none."""
+    for length in range(1, LONGEST_LOOP + 1):
+        again = seen[-length:]
+        if length <= own and again == seen[-2 * length : -length] and _distinctive("".join(again), DISTINCTIVE):
+            return length
+    return 0
+
+
+def _without_last(text: str, count: int) -> str:
+    """The text without its last `count` lines that are not blank."""
+    for _ in range(count):
+        text = text.rstrip()
+        text = text[: max(text.rfind("\n"), 0)]
+    return text.rstrip()
+
+
+_STUTTER = re.compile(r"(\S.{3,39}?)\1{3,}$")
+
+
+def _stutter(line: str) -> int | None:
+    """How many characters at the line's end say four times or more what was said; None: none."""
+    match = _STUTTER.search(line)
+    if match is None or not any(char.isalpha() for char in match[1]):
+        return None
+    return len(match[0]) - len(match[1])
+
+
+def _says_nothing_new(hole: Hole, text: str) -> bool:
+    """Blank, or nothing but the lines that follow anyway."""
+    if not text.strip():
+        return True
+    shown = [line for line in ((hole.before if not hole.after else "") + text).split("\n") if line.strip()]
+    known = list(hole.following[: len(shown)]) if not hole.after else [hole.after]
+    return [line.strip() for line in shown] == [line.strip() for line in known]
+
+
+def _opens(line: str) -> bool:
+    """More has to follow on the next line."""
+    return line.endswith((":", ",", "\\", "=>", "->", *OPENERS))
+
+
+def _distinctive(line: str, least: int) -> bool:
+    solid = "".join(line.split())
+    return len(solid) >= least and any(char.isalnum() for char in solid)
+
+
+def _indent(line: str) -> int:
+    """Columns before the first character; a tab reaches to the next multiple of 8."""
+    expanded = line.expandtabs()
+    return len(expanded) - len(expanded.lstrip())
