@@ -1,0 +1,66 @@
+"""`tacit bench latency|swap`: prints a table and the goals, writes JSON. All the measuring is in tacit.bench."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+bench = typer.Typer(help="Measure the real parts on this machine, in a home of their own.", no_args_is_help=True)
+
+Model = Annotated[str, typer.Option(help="Catalogue name of the model, `auto` (by hardware), or a GGUF file.")]
+Seed = Annotated[int, typer.Option(help="Which places and adapters.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write rows and goals there as well.")]
+
+
+@bench.command()
+def latency(
+    prompts: Annotated[int, typer.Option(min=1, max=1000, help="How many places to ask at.")] = 30,
+    seed: Seed = 1,
+    model: Model = "auto",
+    json: Json = None,
+) -> None:
+    """The same prompts straight to the engine and through the language server; typing through; cancelling."""
+    from tacit.bench import latency as measure
+
+    with _bar() as progress:
+        report = measure.run(prompts, seed, model, progress)
+    from rich.console import Console
+
+    report.print(Console(highlight=False))
+    if json is not None:
+        report.write(json)
+
+
+@bench.command()
+def swap(
+    swaps: Annotated[int, typer.Option(min=1, max=1000, help="How many moves from one adapter to another.")] = 20,
+    streams: Annotated[int, typer.Option(min=1, max=64, help="How many completions at once.")] = 4,
+    seed: Seed = 1,
+    model: Model = "auto",
+    json: Json = None,
+) -> None:
+    """Hot swaps and rollbacks under running completions: no answer may fail."""
+    from tacit.bench import swap as measure
+
+    with _bar() as progress:
+        report = measure.run(swaps, streams, seed, model, progress)
+    from rich.console import Console
+
+    report.print(Console(highlight=False))
+    if json is not None:
+        report.write(json)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr: stage, done, total."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)
