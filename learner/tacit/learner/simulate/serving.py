@@ -51,8 +51,8 @@ class ServerProcess:
         """What the server prints."""
         return self.home.root / "serve.log"
 
-    async def start(self) -> None:
-        """Returns when the engine is ready; ServerUnavailable with the server's own words if it ends before."""
+    async def start(self, *, engine: bool = True) -> None:
+        """Returns when it answers, and its engine too if `engine`; ServerUnavailable with its own words if it ends before."""
         self.home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -67,7 +67,7 @@ class ServerProcess:
         self._client = TacitClient(self.home.socket)
         try:
             async with asyncio.timeout(START_SECONDS):
-                while not await self._client.healthy():
+                while not await (self._client.healthy() if engine else self._answers()):
                     if self._process.returncode is not None:
                         raise ServerUnavailable(f"The server ended at its start.\n{self._last_words()}")
                     await asyncio.sleep(0.05)
@@ -90,6 +90,20 @@ class ServerProcess:
         except TimeoutError:
             process.kill()
             await process.wait()
+
+    async def kill(self) -> None:
+        """kill -9 of this one process; what it had started must find out by itself."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            await process.wait()
+
+    async def _answers(self) -> bool:
+        try:
+            await self.client.status()
+        except ServerUnavailable:
+            return False
+        return True
 
     def _last_words(self) -> str:
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
