@@ -3,9 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from tacit.bench.report import Report
 
 bench = typer.Typer(help="Measure the real parts on this machine, in a home of their own.", no_args_is_help=True)
 
@@ -24,13 +27,7 @@ def latency(
     """The same prompts straight to the engine and through the language server; typing through; cancelling."""
     from tacit.bench import latency as measure
 
-    with _bar() as progress:
-        report = measure.run(prompts, seed, model, progress)
-    from rich.console import Console
-
-    report.print(Console(highlight=False))
-    if json is not None:
-        report.write(json)
+    _finish(model, lambda progress: measure.run(prompts, seed, model, progress), json)
 
 
 @bench.command()
@@ -44,10 +41,20 @@ def swap(
     """Hot swaps and rollbacks under running completions: no answer may fail."""
     from tacit.bench import swap as measure
 
-    with _bar() as progress:
-        report = measure.run(swaps, streams, seed, model, progress)
+    _finish(model, lambda progress: measure.run(swaps, streams, seed, model, progress), json)
+
+
+def _finish(model: str, run: Callable[[Callable[[str, int, int], None]], "Report"], json: Path | None) -> None:
+    """Fetch the model first, so that nothing waits for it while it is measured; then run, print, write."""
     from rich.console import Console
 
+    from tacit.cli.models import fetch_bar
+    from tacit.server.models import resolve
+
+    with fetch_bar(model) as (progress, notice):
+        resolve(model, progress, notice)
+    with _bar() as advance:
+        report = run(advance)
     report.print(Console(highlight=False))
     if json is not None:
         report.write(json)

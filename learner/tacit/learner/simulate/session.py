@@ -59,31 +59,32 @@ class Session:
     """One developer at one editor. `time_scale`: session seconds per real second, as told to the language server."""
 
     def __init__(
-        self, editor: Editor, traits: Traits, *, seed: int, time_scale: float, watch: Watcher = lambda scene: None
+        self,
+        editor: Editor,
+        traits: Traits,
+        *,
+        seed: int,
+        time_scale: float,
+        watch: Watcher = lambda scene: None,
+        visited: Callable[["Visit"], None] = lambda visit: None,
     ) -> None:
         self._editor = editor
         self._traits = traits
         self._seed = seed
         self._time_scale = time_scale
         self._watch = watch
+        self._visited = visited
         self._open: list[Document] = []
 
-    async def write(
-        self, path: Path, finished: str, places: Sequence[Place], *, wanted: Callable[[], bool] = lambda: True
-    ) -> list[Visit]:
-        """Open the file without these places and write them one after another; ends with exactly `finished`, unsaved.
-
-        wanted: asked before each place; once it is False the rest is typed without asking.
-        """
+    async def write(self, path: Path, finished: str, places: Sequence[Place]) -> list[Visit]:
+        """Open the file without these places and write them one after another; ends with exactly `finished`, unsaved."""
         typing = _Typing(self, path, finished, places)
         self._open.append(typing.document)
         visits, later = [], []
         for index in range(len(places)):
-            if not wanted():
-                await typing.write_out(index)
-                continue
             visit = await typing.visit(index)
             visits.append(visit)
+            self._visited(visit)
             if visit.decision is not None and visit.decision.action == "leave":
                 later.append(index)
         for index in later:
