@@ -18,7 +18,6 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 FAILURES = 3
 """How often in a row a connection may break without a byte gained."""
-CHUNK = 1 << 20
 
 
 class SourceFailed(ModelUnavailable):
@@ -88,7 +87,7 @@ def _append(client: httpx.Client, url: str, part: Path, size: int, progress: Pro
         with part.open("ab" if start else "wb", buffering=0) as file:
             done = start
             progress(done, size)
-            for chunk in response.iter_raw(CHUNK):
+            for chunk in response.iter_raw():
                 write_all(file.fileno(), chunk)
                 done += len(chunk)
                 progress(min(done, size), size)

