@@ -37,7 +37,7 @@ class TacitClient:
         # No limit of our own on connections: completions, events and status must not wait for one another.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=16, keepalive_expiry=60)
         self._http = httpx.AsyncClient(
-            transport=transport or httpx.AsyncHTTPTransport(uds=str(socket), limits=limits),
+            transport=transport or httpx.AsyncHTTPTransport(uds=str(socket), limits=limits, verify=False),
             base_url="http://tacit",
             timeout=httpx.Timeout(timeout, connect=5.0),
         )

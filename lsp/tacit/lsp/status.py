@@ -1,0 +1,23 @@
+"""`tacit/status`: says in words why nothing was suggested. Sends notifications through a callable; keeps the last one."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+State = Literal["ready", "suggested", "starting", "unavailable", "disabled", "hidden", "nothing", "late", "failed"]
+"""ready: it works. suggested: something is shown. starting: the server or the model is being loaded. unavailable: there is no
+server. disabled: turned off or paused. hidden: nothing of this document may be sent. nothing: the model had nothing good.
+late: the deadline passed. failed: an error, with its words."""
+
+METHOD = "tacit/status"
+
+
+class Status:
+    def __init__(self, notify: Callable[[str, Any], None]) -> None:
+        self._notify = notify
+        self._last: tuple[State, str] | None = None
+
+    def say(self, state: State, message: str) -> None:
+        """Told when it differs from what was said last."""
+        if (state, message) != self._last:
+            self._last = (state, message)
+            self._notify(METHOD, {"state": state, "message": message})

@@ -1,0 +1,334 @@
+"""What became of the suggestions in one document, from its changes alone. Pure: texts, offsets, milliseconds in, outcomes out.
+
+Must not know LSP, files, the network or the wire types. Offsets are code points of the document as it is; counts of
+characters are of the suggestion, whose line ends are LF.
+
+A suggestion is *live* while it may be visible (at most one is), then *decided*: accepted, typed through or rejected. From
+then on its hole is followed through every change, and read again at the horizons:
+
+    offered ── typed through, character by character ──▶ decided
+       │  └─── a chunk of it appears in one change ────▶ accepted (in part: stays live)
+       ├────── other text appears there ───────────────▶ rejected: typed_over
+       └────── a change or a request elsewhere, Esc … ─▶ rejected: ignored, dismissed, superseded, focus_lost
+    decided ── 10 s quiet, 2 min, 10 min, save, close ─▶ settled
+    accepted ─ taken out again in one step ────────────▶ undone
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from tacit.lsp.documents import Step
+from tacit.lsp.edits import Edit, carried_left, carried_right, slid, trimmed
+from tacit.lsp.matching import Match, match, raw_length, typed, unified
+from tacit.lsp.outcomes import Accepted, Horizon, Outcome, Rejected, RejectReason, Settled, TypedThrough, Undone
+
+SETTLED_CHARS: Final = 2000
+"""y* is cut here."""
+NEARBY_CHARS: Final = 200
+"""An edit this close to the hole means that the developer has not moved on."""
+QUIET_MS: Final = 10_000
+TIMED: Final[dict[Horizon, float]] = {"2m": 120_000, "10m": 600_000}
+SAVE_AGAIN_MS: Final = 30_000
+"""Editors that save by themselves save every second: the text at a save is read again only this much later, if it differs."""
+MOST_TRACKED: Final = 100
+"""Per document; beyond it the oldest are closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """What is left of the live suggestion at the cursor."""
+
+    suggestion_id: str
+    text: str
+    """Line ends LF."""
+    replaces: int
+    """How many characters after the cursor it takes the place of: brackets that the editor has closed by itself."""
+    whole: bool
+    """Nothing of it has been typed or accepted yet."""
+
+
+@dataclass(slots=True)
+class _Tracked:
+    id: str
+    text: str
+    left: int
+    right: int
+    """The hole: [left, right)."""
+    shown_at: float
+    seen: bool = False
+    """The editor has said that it is visible."""
+    taken: int = 0
+    """Characters of `text` that stand at the start of the hole; kept up to date while live."""
+    accepted: int = 0
+    """Most characters that were there by acceptance; 0: not accepted."""
+    before_acceptance: int = 0
+    """`taken` just before the first acceptance."""
+    span_start: int = 0
+    span_end: int = 0
+    """Where the accepted text is: insertions at its ends are not part of it."""
+    accepted_at: float = 0.0
+    decided_at: float | None = None
+    typed_all: bool = False
+    undone: bool = False
+    edited_at: float = 0.0
+    """Of the last change nearby."""
+    open: set[Horizon] = field(default_factory=lambda: {"10s", "2m", "10m"})
+    saved_at: float | None = None
+    saved_text: str = ""
+
+    def carry(self, edit: Edit, now: float) -> None:
+        if edit.start <= self.right + NEARBY_CHARS and edit.end >= self.left - NEARBY_CHARS:
+            self.edited_at = now
+        self.left, self.right = carried_left(self.left, edit), carried_right(self.right, edit)
+        start, end = carried_right(self.span_start, edit), carried_left(self.span_end, edit)
+        self.span_start, self.span_end = min(start, end), end
+
+
+class Tracker:
+    """The suggestions of one document. Every method that changes something returns the outcomes, in order."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._live: _Tracked | None = None
+        self._decided: list[_Tracked] = []
+
+    @property
+    def live_id(self) -> str | None:
+        """Of the suggestion that may be visible now."""
+        return self._live.id if self._live else None
+
+    def offer(self, suggestion_id: str, text: str, at: int, now: float) -> list[Outcome]:
+        """A suggestion is shown at this offset; what was live before is superseded."""
+        outcomes = self._leave("superseded", now)
+        self._live = _Tracked(suggestion_id, unified(text), at, at, now, edited_at=now)
+        return outcomes
+
+    def remaining(self, offset: int) -> Remaining | None:
+        """What to show at the cursor without asking the model: the rest of the live suggestion, if it fits there."""
+        live = self._live
+        if live is None or offset != self._cursor(live):
+            return None
+        found = self._match(live)
+        if found is None or found.taken >= len(live.text):
+            return None
+        return Remaining(live.id, live.text[found.taken :], len(found.closers), found.taken == 0)
+
+    def asked(self, offset: int, now: float) -> list[Outcome]:
+        """The editor asks for suggestions here: the cursor is here. If it is elsewhere, the live suggestion was passed over."""
+        live = self._live
+        return self._leave("ignored", now) if live is not None and offset != self._cursor(live) else []
+
+    def change(self, steps: Sequence[Step], now: float) -> list[Outcome]:
+        """One didChange: all its edits belong together."""
+        if not steps:
+            return []
+        outcomes: list[Outcome] = []
+        everything = self._everything()
+        holes = [self._hole(tracked) for tracked in everything]
+        self._text = steps[-1].after
+        for tracked, hole in zip(everything, holes, strict=True):
+            inserted = self._follow(tracked, steps, now)
+            if inserted:
+                outcomes += self._undo(tracked, hole, now)
+                if tracked is self._live:
+                    outcomes += self._compare(tracked, hole, inserted, now)
+        return outcomes
+
+    def dismissed(self, suggestion_id: str, now: float) -> list[Outcome]:
+        """The editor says that it was sent away."""
+        return self._leave("dismissed", now, inferred=False) if self.live_id == suggestion_id else []
+
+    def shown(self, suggestion_id: str, now: float) -> bool:
+        """The editor says that it is visible now, for the first time; False if it is not live."""
+        live = self._live
+        if live is None or live.id != suggestion_id or live.seen:
+            return False
+        live.seen = True
+        if live.taken == 0:
+            live.shown_at = now
+        return True
+
+    def confirmed(self, suggestion_id: str, chars: int | None, now: float) -> list[Outcome]:
+        """The editor says that so many characters (None: all) were accepted. Believed if the document shows them."""
+        for tracked in self._everything():
+            if tracked.id == suggestion_id:
+                found = self._match(tracked)
+                here = len(tracked.text) if tracked.typed_all else max(tracked.accepted, found.taken if found else 0)
+                wanted = len(tracked.text) if chars is None else max(1, min(chars, len(tracked.text)))
+                if wanted > here or tracked.undone:
+                    return []
+                if tracked.accepted == 0:
+                    self._accept(tracked, 0, wanted, now)
+                visible = (tracked.accepted_at or now) - tracked.shown_at
+                return [Accepted(tracked.id, wanted, len(tracked.text), visible, inferred=False)]
+        return []
+
+    def focus_lost(self, now: float) -> list[Outcome]:
+        """The developer went on in another document."""
+        return self._leave("focus_lost", now)
+
+    def saved(self, now: float) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for tracked in self._settling():
+            if tracked.saved_at is None or now - tracked.saved_at >= SAVE_AGAIN_MS:
+                settled = self._settle(tracked, "save", now)
+                seen = f"{settled.span_text}\0{settled.settled_text}"
+                if tracked.saved_at is None or seen != tracked.saved_text:
+                    tracked.saved_at, tracked.saved_text = now, seen
+                    outcomes.append(settled)
+        self._forget_finished()
+        return outcomes
+
+    def tick(self, now: float) -> list[Outcome]:
+        """The horizons that have been reached."""
+        outcomes: list[Outcome] = []
+        for tracked in self._settling():
+            for horizon, due in sorted(self._dues(tracked).items(), key=lambda item: item[1]):
+                if due <= now:
+                    tracked.open.discard(horizon)
+                    outcomes.append(self._settle(tracked, horizon, now))
+        self._forget_finished()
+        return outcomes
+
+    def next_due(self) -> float | None:
+        """When `tick` has something to say, if nothing changes until then."""
+        return min((due for tracked in self._settling() for due in self._dues(tracked).values()), default=None)
+
+    def close(self, now: float) -> list[Outcome]:
+        """The document or the session ends."""
+        outcomes = self._leave("focus_lost", now)
+        outcomes += [self._settle(tracked, "close", now) for tracked in self._decided if tracked.open]
+        self._decided.clear()
+        return outcomes
+
+    # Following a hole through changes
+
+    def _everything(self) -> list[_Tracked]:
+        return [*self._decided, *([self._live] if self._live else ())]
+
+    def _hole(self, tracked: _Tracked) -> str:
+        """What stands in it, cut where it is too long to be compared with the suggestion."""
+        return unified(self._text[tracked.left : min(tracked.right, tracked.left + 2 * len(tracked.text) + 16)])
+
+    def _match(self, tracked: _Tracked) -> Match | None:
+        return match(self._hole(tracked), tracked.text)
+
+    def _cursor(self, live: _Tracked) -> int:
+        """Where the rest of a live suggestion goes."""
+        return live.left + raw_length(self._text[live.left : live.right], live.taken)
+
+    def _follow(self, tracked: _Tracked, steps: Sequence[Step], now: float) -> list[str]:
+        """Carry its positions through the edits; returns what each one inserted, unified (empty strings for deletions)."""
+        inserted: list[str] = []
+        for step in steps:
+            edit = trimmed(step.edit, step.before)
+            if edit.empty:
+                continue
+            edit = self._told_here(tracked, edit, step)
+            tracked.carry(edit, now)
+            inserted.append(unified(edit.text))
+        return inserted
+
+    def _told_here(self, tracked: _Tracked, edit: Edit, step: Step) -> Edit:
+        """Of all ways to tell this change the one that is about the hole, if there is one nearer than the change is long."""
+        left, right = tracked.left, tracked.right
+        raw = step.before[left:right]
+        if edit.start == edit.end and len(edit.text) >= 2 and edit.text.strip() and not left <= edit.start <= right:
+            target = left + raw_length(raw, tracked.taken) if tracked is self._live else (left if edit.start < left else right)
+            return slid(edit, step.before, step.after, target) if abs(edit.start - target) <= len(edit.text) else edit
+        overlaps = edit.start < right and edit.end > left
+        if not edit.text and tracked.accepted and overlaps and not (left <= edit.start and edit.end <= right):
+            return slid(edit, step.before, step.after, left + raw_length(raw, tracked.before_acceptance))
+        return edit
+
+    def _compare(self, live: _Tracked, old_hole: str, inserted: Sequence[str], now: float) -> list[Outcome]:
+        """The live suggestion after a change."""
+        hole = self._hole(live)
+        if hole == old_hole:
+            return self._leave("ignored", now)
+        found = match(hole, live.text)
+        if found is None:
+            return self._leave("typed_over", now)
+        before, live.taken = live.taken, found.taken
+        if found.taken <= before:
+            return []
+        remaining = live.text[before:]
+        if all(typed(piece, remaining) for piece in inserted):
+            if found.taken == len(live.text):
+                live.typed_all = live.accepted == 0
+                return self._leave(None, now)
+            return []
+        self._accept(live, before, found.taken, now)
+        accepted = Accepted(live.id, live.accepted, len(live.text), now - live.shown_at, inferred=True)
+        return [accepted, *(self._leave(None, now) if live.taken == len(live.text) else ())]
+
+    def _accept(self, tracked: _Tracked, before: int, taken: int, now: float) -> None:
+        if tracked.accepted == 0:
+            tracked.before_acceptance = before
+            tracked.accepted_at = now
+        if tracked.decided_at is None:
+            tracked.decided_at = now
+        tracked.accepted = max(tracked.accepted, taken)
+        tracked.span_start = tracked.left
+        tracked.span_end = tracked.left + raw_length(self._text[tracked.left : tracked.right], taken)
+
+    def _undo(self, tracked: _Tracked, old_hole: str, now: float) -> list[Outcome]:
+        """Undone, if this step took the accepted text out and left what was there before it."""
+        if tracked.accepted == 0 or tracked.undone or not old_hole.startswith(tracked.text[: tracked.accepted]):
+            return []
+        found = self._match(tracked)
+        if found is None or found.taken > tracked.before_acceptance or tracked.accepted - found.taken < 2:
+            return []
+        tracked.undone = True
+        tracked.taken = found.taken
+        if tracked is self._live:
+            self._live = None
+            self._decided.append(tracked)
+        return [Undone(tracked.id, now - tracked.accepted_at)]
+
+    # Decisions
+
+    def _leave(self, reason: RejectReason | None, now: float, *, inferred: bool = True) -> list[Outcome]:
+        """The live suggestion is over. reason: why it was not (wholly) taken; None: it was."""
+        live = self._live
+        if live is None:
+            return []
+        self._live = None
+        visible = now - live.shown_at
+        outcomes: list[Outcome] = []
+        if live.accepted == 0:
+            if live.taken > 0:
+                outcomes.append(TypedThrough(live.id, live.taken, len(live.text), visible))
+            if reason is not None:
+                outcomes.append(Rejected(live.id, reason, visible, inferred))
+        if live.decided_at is None:
+            live.decided_at = now
+        self._decided.append(live)
+        while len(self._decided) > MOST_TRACKED:
+            oldest = self._decided.pop(0)
+            if oldest.open:
+                outcomes.append(self._settle(oldest, "close", now))
+        return outcomes
+
+    # Settling
+
+    def _settling(self) -> list[_Tracked]:
+        """Decided ones, and a live one of which a part was accepted."""
+        live = self._live
+        return [*self._decided, *([live] if live is not None and live.decided_at is not None else ())]
+
+    def _dues(self, tracked: _Tracked) -> dict[Horizon, float]:
+        decided = tracked.decided_at or 0.0
+        dues: dict[Horizon, float] = {"10s": max(decided, tracked.edited_at) + QUIET_MS}
+        dues.update({horizon: decided + after for horizon, after in TIMED.items()})
+        return {horizon: due for horizon, due in dues.items() if horizon in tracked.open}
+
+    def _settle(self, tracked: _Tracked, horizon: Horizon, now: float) -> Settled:
+        span = unified(self._text[tracked.span_start : tracked.span_end]) if tracked.accepted else None
+        # Cut before unifying, generously: a hole may have grown to most of the document.
+        settled = unified(self._text[tracked.left : min(tracked.right, tracked.left + 2 * SETTLED_CHARS)])[:SETTLED_CHARS]
+        return Settled(tracked.id, horizon, max(0.0, now - (tracked.decided_at or now)), span, settled)
+
+    def _forget_finished(self) -> None:
+        self._decided = [tracked for tracked in self._decided if tracked.open or tracked.saved_at is None]
