@@ -35,6 +35,7 @@ class TacitClient:
     def __init__(self, socket: Path, *, timeout: float = 30.0, transport: httpx.AsyncBaseTransport | None = None) -> None:
         """socket: the server's Unix socket. timeout: seconds, of one answer. transport: for tests."""
         # No limit of our own on connections: completions, events and status must not wait for one another.
+        # No TLS on a Unix socket: reading the system's certificates would take longer than a keystroke.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=16, keepalive_expiry=60)
         self._http = httpx.AsyncClient(
             transport=transport or httpx.AsyncHTTPTransport(uds=str(socket), limits=limits, verify=False),
