@@ -1,0 +1,96 @@
+"""The base model for training: a GGUF file dequantised once, kept as safetensors in the cache. Touches that cache only.
+
+What the engine serves (llama.cpp, Q4_K_M) and what is trained here are the same weights, dequantised and rounded to bf16.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers.utils import logging as transformers_logging
+
+from tacit.protocol.errors import ModelUnavailable
+from tacit.protocol.home import Home
+
+
+def prepare(gguf: Path, digest: str, home: Home) -> Path:
+    """Folder of the dequantised model and its tokenizer, made on first use. Complete or not there at all.
+
+    digest: sha256 of the GGUF file. ModelUnavailable if transformers cannot read it.
+    """
+    folder = home.cache / f"base-{digest[:24]}"
+    if folder.exists():
+        return folder
+    home.cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    quiet()
+    made = Path(tempfile.mkdtemp(prefix="base-", suffix=".part", dir=home.cache))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+        model = AutoModelForCausalLM.from_pretrained(
+            str(gguf.parent), gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
+        )
+        model.save_pretrained(made)
+        tokenizer.save_pretrained(made)
+        for file in made.iterdir():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+        made.rename(folder)
+    except OSError as error:
+        if folder.exists():  # another learner was faster
+            return folder
+        raise ModelUnavailable(f"The base model {gguf} could not be prepared for training: {error}.") from error
+    except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
+        raise ModelUnavailable(
+            f"The base model {gguf.name} cannot be trained: {error}.", mend="Choose another with `tacit models list`."
+        ) from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return folder
+
+
+class Tokenizer:
+    """The model's vocabulary, with the text of special tokens never parsed as such: as the server tokenises."""
+
+    def __init__(self, folder: Path) -> None:
+        quiet()
+        self._inner: Any = AutoTokenizer.from_pretrained(str(folder))
+
+    def encode(self, text: str) -> list[int]:
+        if not text:
+            return []
+        return list(self._inner(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return str(self._inner.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def digest(self) -> str:
+        """sha256, hex, of the vocabulary: each id and its text, in order of id."""
+        seen = sha256()
+        for text, number in sorted(self._inner.get_vocab().items(), key=lambda pair: pair[1]):
+            seen.update(f"{number}\0{text}\n".encode())
+        return seen.hexdigest()
+
+
+def load(folder: Path, device: torch.device) -> Any:
+    """The base in bf16, in evaluation mode, without gradients."""
+    quiet()
+    model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.bfloat16)
+    model.requires_grad_(False)
+    return model.to(device).eval()
+
+
+def best_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def quiet() -> None:
+    """transformers draws its own progress bars and prints advice; a night's log needs neither."""
+    logging: Any = transformers_logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

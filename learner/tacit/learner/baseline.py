@@ -1,0 +1,74 @@
+"""What reward was to be expected at a place, so that the advantage says what the suggestion itself did. Pure.
+
+b(x): ridge regression on language, trigger, length and hour, cross-fitted so that no sample predicts itself
+(LEARNING.md, "Objective").
+"""
+
+from collections.abc import Sequence
+from math import cos, log, pi, sin
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.linear_model import Ridge
+
+from tacit.learner.samples import Sample
+
+FOLDS = 5
+FLOOR = 0.25
+"""Smallest deviation by which a residual is divided: a quiet night must not blow up noise."""
+PRIOR_COUNT = 20.0
+"""How many samples the prior deviation counts for."""
+PRIOR_DEVIATION = 0.4
+MAX_ADVANTAGE = 2.0
+
+Array = npt.NDArray[np.float64]
+
+
+def advantages(samples: Sequence[Sample]) -> list[float]:
+    """A of each sample, in order of the argument: clip((R - b(x))/s, -2, 2); 0 where there is no label.
+
+    s is a running deviation in order of time, never that of a batch: a batch of one would give zero.
+    """
+    order = sorted((i for i, s in enumerate(samples) if s.reward.labelled), key=lambda i: samples[i].at)
+    result = [0.0] * len(samples)
+    if not order:
+        return result
+    rewards = np.array([samples[i].reward.value for i in order])
+    residuals = rewards - expected([samples[i] for i in order], rewards)
+    squares = PRIOR_COUNT * PRIOR_DEVIATION**2
+    for count, (i, residual) in enumerate(zip(order, residuals, strict=True), start=1):
+        squares += float(residual) ** 2
+        deviation = max(FLOOR, (squares / (PRIOR_COUNT + count)) ** 0.5)
+        clipped = max(-MAX_ADVANTAGE, min(MAX_ADVANTAGE, float(residual) / deviation))
+        result[i] = clipped * samples[i].reward.weight
+    return result
+
+
+def expected(samples: Sequence[Sample], rewards: Array) -> Array:
+    """b(x) of each sample, fitted on the other folds only. Shape [len(samples)]."""
+    count = len(samples)
+    if count < 2:
+        return np.zeros(count)
+    features = DictVectorizer(sparse=False).fit_transform([_features(s) for s in samples])
+    fold = np.arange(count) % min(FOLDS, count)
+    predicted = np.zeros(count)
+    for number in range(int(fold.max()) + 1):
+        out = fold == number
+        # Strong regularisation: with a handful of samples this is the mean of the others.
+        model: Any = Ridge(alpha=10.0).fit(features[~out], rewards[~out])
+        predicted[out] = model.predict(features[out])
+    return np.clip(predicted, -1.0, 1.0)
+
+
+def _features(sample: Sample) -> dict[str, Any]:
+    hour = 2 * pi * (sample.at.hour + sample.at.minute / 60) / 24
+    return {
+        "language": sample.context.language,
+        "trigger": sample.trigger,
+        "length": log(1 + len(sample.text)),
+        "lines": float(sample.text.count("\n")),
+        "hour_sin": sin(hour),
+        "hour_cos": cos(hour),
+    }

@@ -1,0 +1,76 @@
+"""What a policy says about given texts, and what it writes itself. Touches the policy's tensors, changes nothing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from tacit.learner.policy import Policy, Tree, pack
+from tacit.protocol.fim import QWEN
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A prompt and what follows it."""
+
+    prompt: Sequence[int]
+    tokens: Sequence[int]
+    temperature: float = 1.0
+
+
+def log_probabilities(
+    policy: Policy, version: str, texts: Sequence[Text], tick: Callable[[int], None] = lambda done: None
+) -> list[list[float]]:
+    """log π of each token of each text, nats, at that text's temperature."""
+    result: list[list[float]] = []
+    with torch.inference_mode(), policy.acting(version):
+        for count, text in enumerate(texts):
+            tick(count)
+            packed = pack([Tree(text.prompt, [text.tokens])])
+            logits = policy.logits(policy.hidden(packed)) / text.temperature
+            chosen = logits.log_softmax(-1).gather(1, packed.targets[:, None].to(logits.device))[:, 0]
+            result.append(chosen.tolist())
+    return result
+
+
+def greedy(
+    policy: Policy,
+    version: str,
+    prompts: Sequence[Sequence[int]],
+    max_tokens: int,
+    decode: Callable[[Sequence[int]], str],
+    batch: int = 8,
+    tick: Callable[[int], None] = lambda done: None,
+) -> list[str]:
+    """The most likely continuation of each prompt, up to an end token."""
+    model = policy.generator()
+    stops = sorted(QWEN.stops)
+    # Prompts of like length share a batch: padding is computed too.
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    texts = [""] * len(prompts)
+    with torch.inference_mode(), policy.acting(version):
+        for start in range(0, len(order), batch):
+            tick(start)
+            chosen = order[start : start + batch]
+            width = max(len(prompts[i]) for i in chosen)
+            ids = torch.full((len(chosen), width), stops[0])
+            mask = torch.zeros_like(ids)
+            for row, i in enumerate(chosen):
+                ids[row, width - len(prompts[i]) :] = torch.tensor(list(prompts[i]))
+                mask[row, width - len(prompts[i]) :] = 1
+            drawn = model.generate(
+                input_ids=ids.to(policy.device),
+                attention_mask=mask.to(policy.device),
+                max_new_tokens=max_tokens,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                repetition_penalty=1.0,
+                eos_token_id=stops,
+                pad_token_id=stops[0],
+            )[:, width:].tolist()
+            for row, i in enumerate(chosen):
+                end = next((k for k, token in enumerate(drawn[row]) if token in QWEN.stops), max_tokens)
+                texts[i] = decode(drawn[row][:end])
+    return texts

@@ -1,0 +1,230 @@
+"""A night's training: samples in, the candidate's LoRA matrices changed. Touches the policy's tensors only.
+
+Reads from top to bottom: references, batches, steps. One epoch by default; AdamW, short warm-up, linear decay, gradient
+norm 1. What the base and the serving policy say at each scored position is kept as hidden states (no adapter touches the
+output layer), so their full-vocabulary KL costs one forward pass a night. KL(serving‖new) per sequence has a budget: past it
+β grows, far past it training stops (ESS/n = e^(-2KL) is about one half at 0.35 nats). A killed run leaves nothing behind that
+counts; the next one starts again from the same samples and, with the same seed on the same machine, takes the same steps.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from threading import Event
+
+import torch
+from torch import Tensor
+
+from tacit.learner.objective import OBJECTIVES, Coefficients, LossInputs
+from tacit.learner.policy import CANDIDATE, Policy, Tree, pack
+from tacit.learner.samples import Sample
+from tacit.protocol.completion import BASE_POLICY
+
+MAX_SHOW_WEIGHT = 10.0
+
+
+class Stopped(Exception):
+    """The run was asked to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    learning_rate: float = 3e-4
+    batch: int = 8
+    """Samples per step."""
+    epochs: int = 1
+    warm_up: float = 0.1
+    """Share of the steps."""
+    grad_norm: float = 1.0
+    kl_budget: float = 0.35
+    """Nats per sequence, KL(serving‖new) on the states of the logged draws."""
+    pack_tokens: int = 0
+    """Tokens of one forward pass; 0: by device."""
+    seed: int = 0
+    coefficients: Coefficients = field(default_factory=Coefficients)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    steps: int
+    samples: int
+    tokens: int
+    """Read forward and backward, all epochs."""
+    stopped_early: bool
+    """The KL budget was spent before the samples were."""
+    kl_serving: float
+    """Nats per sequence, running mean at the end."""
+    curve: tuple[dict[str, float], ...]
+    """Metrics of each step, per sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    sample: Sample
+    advantage: float
+    tree: Tree
+    base: Tensor
+    serving: Tensor
+
+
+def useful(sample: Sample, advantage: float) -> bool:
+    """Does the sample move anything: a policy term with a mask that is not empty, or a written text?"""
+    mask = sample.kept if advantage >= 0 else sample.blame
+    return sample.hindsight > 0 or (advantage != 0 and any(mask))
+
+
+def train(
+    policy: Policy,
+    samples: Sequence[Sample],
+    advantages: Sequence[float],
+    serving: str,
+    settings: TrainSettings,
+    objective: str = "topr",
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    stop: Event | None = None,
+) -> TrainResult:
+    """Train the candidate. serving: policy_version that serves now. Stopped if `stop` is set meanwhile.
+
+    advantages: one per sample (baseline.advantages).
+    """
+    halt = stop or Event()
+    torch.manual_seed(settings.seed)
+    budget = settings.pack_tokens or (640 if policy.device.type == "cpu" else 8192)
+    chosen = [(s, a) for s, a in zip(samples, advantages, strict=True) if useful(s, a)]
+
+    # What the fixed policies say at the scored positions, as hidden states.
+    items: list[_Item] = []
+    for count, (sample, advantage) in enumerate(chosen):
+        _check(halt)
+        progress("references", count, len(chosen))
+        branches = [sample.tokens, sample.written_tokens if sample.hindsight > 0 else ()]
+        tree = Tree(sample.prompt, branches)
+        packed = pack([tree])
+        with torch.inference_mode():
+            with policy.acting(BASE_POLICY):
+                base = policy.hidden(packed)
+            live = base
+            if serving != BASE_POLICY:
+                with policy.acting(serving):
+                    live = policy.hidden(packed)
+        items.append(_Item(sample, advantage, tree, base, live))
+
+    order = random.Random(settings.seed)
+    batches: list[list[_Item]] = []
+    for _ in range(settings.epochs):
+        order.shuffle(items)
+        batches += [items[i : i + settings.batch] for i in range(0, len(items), settings.batch)]
+
+    parameters = policy.trainable()
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0, betas=(0.9, 0.99))
+    warm_up = max(1, round(settings.warm_up * len(batches)))
+    coefficients = settings.coefficients
+    running_kl, tokens, stopped_early = 0.0, 0, False
+    curve: list[dict[str, float]] = []
+
+    with policy.acting(CANDIDATE):
+        for step, batch in enumerate(batches):
+            progress("training", step, len(batches))
+            rate = settings.learning_rate * min((step + 1) / warm_up, (len(batches) - step) / max(1, len(batches) - warm_up + 1))
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.zero_grad(set_to_none=True)
+            sums: dict[str, float] = {}
+            for part in _parts(batch, budget):
+                _check(halt)
+                packed = pack([item.tree for item in part])
+                logits = policy.logits(policy.hidden(packed))  # [P, V]
+                out = OBJECTIVES[objective](_inputs(policy, part, logits), coefficients)
+                (out.loss / len(batch)).backward()  # type: ignore[no-untyped-call]
+                tokens += len(packed.ids)
+                for name, value in {**out.metrics, "loss": float(out.loss.detach())}.items():
+                    sums[name] = sums.get(name, 0.0) + value
+            norm = torch.nn.utils.clip_grad_norm_(parameters, settings.grad_norm)
+            optimizer.step()
+
+            draws = sums.pop("draws")
+            sequence_kl = sums["kl_serving"] / draws if draws else 0.0
+            # The first steps see the parent itself: a mean that forgets in about five steps is what the policy is now.
+            running_kl = sequence_kl if step == 0 else 0.8 * running_kl + 0.2 * sequence_kl
+            metrics = {name: value / len(batch) for name, value in sums.items() if name != "ratio"}
+            metrics |= {
+                "ratio": sums["ratio"] / draws if draws else 1.0,
+                "sequence_kl": sequence_kl,
+                "grad_norm": float(norm),
+                "learning_rate": rate,
+                "beta": coefficients.kl_serving,
+            }
+            curve.append(metrics)
+            coefficients = next_coefficients(coefficients, settings.coefficients, running_kl, settings.kl_budget)
+            if running_kl > 1.5 * settings.kl_budget and sequence_kl > settings.kl_budget:
+                stopped_early = True
+                break
+    progress("training", len(curve), len(batches))
+    return TrainResult(len(curve), len(items), tokens, stopped_early, running_kl, tuple(curve))
+
+
+def next_coefficients(now: Coefficients, initial: Coefficients, kl: float, budget: float) -> Coefficients:
+    """β for the serving policy: half as much again while KL is over the budget, back towards its start when well under."""
+    if kl > budget:
+        return replace(now, kl_serving=now.kl_serving * 1.5)
+    if kl < budget / 2:
+        return replace(now, kl_serving=max(initial.kl_serving, now.kl_serving / 1.5))
+    return now
+
+
+def _parts(batch: Sequence[_Item], budget: int) -> list[list[_Item]]:
+    """Split a batch into forward passes of at most `budget` tokens (one sample at least)."""
+    parts: list[list[_Item]] = []
+    size = 0
+    for item in sorted(batch, key=lambda item: item.tree.length):
+        if not parts or size + item.tree.length > budget:
+            parts.append([])
+            size = 0
+        parts[-1].append(item)
+        size += item.tree.length
+    return parts
+
+
+def _inputs(policy: Policy, items: Sequence[_Item], logits: Tensor) -> LossInputs:
+    tokens: list[int] = []
+    sample: list[int] = []
+    drawn: list[bool] = []
+    logged: list[float] = []
+    kept: list[float] = []
+    blame: list[float] = []
+    for number, item in enumerate(items):
+        draw, written = item.tree.branches
+        tokens += [*draw, *written]
+        sample += [number] * (len(draw) + len(written))
+        drawn += [True] * len(draw) + [False] * len(written)
+        logged += [*item.sample.logprobs, *[0.0] * len(written)]
+        kept += [*item.sample.kept, *[0.0] * len(written)]
+        blame += [*item.sample.blame, *[0.0] * len(written)]
+
+    def floats(values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=policy.device)
+
+    with torch.no_grad():
+        base = policy.logits(torch.cat([item.base for item in items]))
+        same = all(item.serving is item.base for item in items)
+        serving = base if same else policy.logits(torch.cat([item.serving for item in items]))
+    return LossInputs(
+        logits=logits,
+        base=base,
+        serving=serving,
+        tokens=torch.tensor(tokens, device=policy.device),
+        sample=torch.tensor(sample, device=policy.device),
+        drawn=torch.tensor(drawn, dtype=torch.bool, device=policy.device),
+        logged=floats(logged),
+        kept=floats(kept),
+        blame=floats(blame),
+        advantage=floats([item.advantage for item in items]),
+        show_weight=floats([min(1 / item.sample.p_show, MAX_SHOW_WEIGHT) for item in items]),
+        temperature=floats([item.sample.temperature for item in items]),
+        hindsight=floats([item.sample.hindsight for item in items]),
+    )
+
+
+def _check(stop: Event) -> None:
+    if stop.is_set():
+        raise Stopped
