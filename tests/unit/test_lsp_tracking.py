@@ -1,0 +1,476 @@
+"""Tracking: what becomes of a suggestion, told from changes alone. Tables of real behaviour, and random edits against a reference."""
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tacit.lsp.documents import Step
+from tacit.lsp.edits import Edit, difference
+from tacit.lsp.outcomes import Accepted, Outcome, Rejected, Settled, TypedThrough, Undone
+from tacit.lsp.tracking import MOST_TRACKED, QUIET_MS, Tracker
+
+SHOWN_AT = 1000.0
+
+
+@dataclass
+class Play:
+    """A document at whose `|` the suggestion `s` is shown at 1,000 ms; every act takes 100 ms."""
+
+    marked: str
+    suggestion: str
+    said: list[Outcome] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.cursor = self.marked.index("|")
+        self.text = self.marked.replace("|", "", 1)
+        self.tracker = Tracker(self.text)
+        self.now = SHOWN_AT
+        self.history: list[str] = []
+        self._hear(self.tracker.offer("s", self.suggestion, self.cursor, self.now))
+
+    def edit(self, *edits: Edit) -> None:
+        """One didChange."""
+        steps = []
+        self.history.append(self.text)
+        for edit in edits:
+            after = edit.apply(self.text)
+            steps.append(Step(edit, self.text, after))
+            self.text = after
+        self.now += 100
+        self._hear(self.tracker.change(steps, self.now))
+
+    def type(self, text: str) -> None:
+        for character in text:
+            self.insert(character)
+
+    def insert(self, text: str) -> None:
+        """At the cursor, in one change."""
+        self.edit(Edit(self.cursor, self.cursor, text))
+        self.cursor += len(text)
+
+    def backspace(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.edit(Edit(self.cursor - 1, self.cursor, ""))
+            self.cursor -= 1
+
+    def undo(self) -> None:
+        """Back to the text before the last change, told as the smallest difference."""
+        self.edit(difference(self.text, self.history[-1]))
+
+    def ask(self, offset: int) -> None:
+        self.now += 100
+        self._hear(self.tracker.asked(offset, self.now))
+
+    def after(self, ms: float) -> list[Outcome]:
+        """What is said at the horizons within this time."""
+        self.now += ms
+        heard = self.tracker.tick(self.now)
+        self._hear(heard)
+        return heard
+
+    def _hear(self, outcomes: list[Outcome]) -> None:
+        self.said += outcomes
+
+    @property
+    def told(self) -> list[Any]:
+        """The outcomes, short: (kind, what)."""
+        short: list[Any] = []
+        for outcome in self.said:
+            match outcome:
+                case Accepted(_, chars, total, _, inferred):
+                    short.append(("accepted", chars, total) if inferred else ("confirmed", chars, total))
+                case TypedThrough(_, chars, total, _):
+                    short.append(("typed", chars, total))
+                case Rejected(_, reason, _, _):
+                    short.append(reason)
+                case Undone():
+                    short.append("undone")
+                case Settled(_, horizon, _, span, settled):
+                    short.append((horizon, span, settled))
+        return short
+
+
+def test_accepted_in_one_change() -> None:
+    play = Play("x = |\n", "foo(1)")
+    play.insert("foo(1)")
+    assert play.said == [Accepted("s", 6, 6, 100.0, inferred=True)]
+
+
+def test_accepted_after_a_typed_beginning_counts_from_its_start() -> None:
+    play = Play("x = |\n", "foo(1)")
+    play.type("fo")
+    assert play.tracker.remaining(play.cursor).text == "o(1)"  # type: ignore[union-attr]
+    play.insert("o(1)")
+    assert play.told == [("accepted", 6, 6)]
+
+
+def test_accepted_in_pieces_adds_up() -> None:
+    play = Play("|", "one two three")
+    play.insert("one ")
+    play.insert("two ")
+    play.insert("three")
+    assert play.told == [("accepted", 4, 13), ("accepted", 8, 13), ("accepted", 13, 13)]
+
+
+def test_a_piece_then_other_text_is_a_partial_acceptance_and_no_rejection() -> None:
+    play = Play("|\n", "one two three")
+    play.insert("one ")
+    play.type("x")
+    assert play.told == [("accepted", 4, 13)]
+    assert play.after(QUIET_MS) == [Settled("s", "10s", QUIET_MS + 100, "one ", "one x")]
+
+
+def test_typed_out_character_by_character() -> None:
+    play = Play("x = |\n", "foo")
+    play.type("foo")
+    assert play.said == [TypedThrough("s", 3, 3, 300.0)]
+
+
+def test_two_keys_in_one_notification_are_still_typed() -> None:
+    play = Play("|", "abc")
+    play.edit(Edit(0, 0, "a"), Edit(1, 1, "b"))
+    assert play.told == []
+    assert play.tracker.remaining(2).text == "c"  # type: ignore[union-attr]
+
+
+def test_enter_with_the_editors_indent_is_typed() -> None:
+    play = Play("def f():|\n", "\n    return 1")
+    play.insert("\n    ")
+    assert play.told == []
+    play.insert("return 1")
+    assert play.told == [("accepted", 13, 13)]
+
+
+def test_typed_over() -> None:
+    play = Play("x = |\n", "foo(1)")
+    play.type("fx")
+    assert play.said == [TypedThrough("s", 1, 6, 200.0), Rejected("s", "typed_over", 200.0, inferred=True)]
+
+
+def test_a_typed_character_taken_back_leaves_it_whole() -> None:
+    play = Play("x = |\n", "foo(1)")
+    play.type("fo")
+    play.backspace(2)
+    assert play.told == []
+    left = play.tracker.remaining(play.cursor)
+    assert left is not None
+    assert (left.text, left.whole) == ("foo(1)", True)
+
+
+@pytest.mark.parametrize("text", ["x = |\n", "x = |)\n", "f(|\r\n"])
+def test_brackets_that_the_editor_closes_do_not_end_typing_through(text: str) -> None:
+    play = Play(text, 'g(a, "b")')
+    play.type("g")
+    play.edit(Edit(play.cursor, play.cursor, "()"))
+    play.cursor += 1
+    assert play.told == []
+    left = play.tracker.remaining(play.cursor)
+    assert left is not None
+    assert (left.text, left.replaces) == ('a, "b")', 1)
+    play.type("a, ")
+    play.edit(Edit(play.cursor, play.cursor, '""'))
+    play.cursor += 1
+    play.type("b")
+    # The closing quote and bracket are there already: with the last character all of it stands there.
+    assert play.told == [("typed", 9, 9)]
+
+
+def test_an_item_that_takes_the_closed_bracket_with_it_is_accepted() -> None:
+    play = Play("|\n", "g(abc)")
+    play.type("g")
+    play.edit(Edit(1, 1, "()"))
+    play.edit(Edit(2, 3, "abc)"))
+    assert play.told == [("accepted", 6, 6)]
+
+
+def test_a_change_elsewhere_means_ignored() -> None:
+    play = Play("a = 1\nx = |\n", "foo")
+    play.edit(Edit(0, 1, "b"))
+    assert play.told == ["ignored"]
+
+
+def test_a_request_elsewhere_means_ignored_and_one_at_the_cursor_does_not() -> None:
+    play = Play("x = |\n", "foo")
+    play.ask(play.cursor)
+    play.type("f")
+    play.ask(play.cursor)
+    assert play.told == []
+    play.ask(0)
+    assert play.told == [("typed", 1, 3), "ignored"]
+
+
+def test_backspace_before_it_means_ignored() -> None:
+    play = Play("x = |\n", "foo")
+    play.backspace()
+    assert play.told == ["ignored"]
+
+
+def test_superseded_dismissed_and_focus_lost() -> None:
+    play = Play("x = |\n", "foo")
+    play._hear(play.tracker.offer("t", "bar", play.cursor, 1200))
+    assert play.said == [Rejected("s", "superseded", 200.0, inferred=True)]
+    assert play.tracker.dismissed("s", 1300) == []
+    assert play.tracker.dismissed("t", 1300) == [Rejected("t", "dismissed", 100.0, inferred=False)]
+    play.tracker.offer("u", "baz", play.cursor, 1400)
+    assert play.tracker.focus_lost(1500) == [Rejected("u", "focus_lost", 100.0, inferred=True)]
+    assert play.tracker.live_id is None
+
+
+@pytest.mark.parametrize(
+    ("marked", "suggestion"),
+    [
+        ("def f():|\n    return 1\n", "\n    x = 2"),
+        ("a(|)\n", "b(c)"),
+        ("x = [|]\n", "[1], [2]"),
+        ("|\n\n", "a\n\nb\n"),
+        ("😀 = |😀\n", "😀 + 1 + 😀"),
+        ("    |\n    pass\n", "if a:\n        pass\n    if b:\n        pass"),
+    ],
+)
+@pytest.mark.parametrize("way", ["difference", "line", "document", "shifted"])
+def test_acceptance_is_seen_however_the_editor_tells_it(marked: str, suggestion: str, way: str) -> None:
+    play = Play(marked, suggestion)
+    before, at = play.text, play.cursor
+    after = before[:at] + suggestion + before[at:]
+    if way == "difference":
+        edit = difference(before, after)
+    elif way == "line":
+        start, end = before.rfind("\n", 0, at) + 1, before.find("\n", at)
+        edit = Edit(start, end, before[start:at] + suggestion + before[at:end])
+    elif way == "document":
+        edit = Edit(0, len(before), after)
+    else:
+        # The same insertion, told as early as it can be: what comparing texts from their ends gives.
+        tail = difference(before[::-1], after[::-1])
+        start = len(before) - tail.end
+        edit = Edit(start, start, tail.text[::-1])
+    assert edit.apply(before) == after
+    play.edit(edit)
+    assert play.told == [("accepted", len(suggestion), len(suggestion))]
+    assert play.after(QUIET_MS) == [Settled("s", "10s", QUIET_MS, suggestion, suggestion)]
+    play.undo()
+    assert play.told[-1] == "undone"
+
+
+def test_windows_line_ends_are_no_difference() -> None:
+    play = Play("def f():|\r\nx\r\n", "\n    a\n    b")
+    play.insert("\r\n    ")
+    play.insert("a\r\n    b")
+    assert play.told == [("accepted", 12, 12)]
+    assert play.after(QUIET_MS)[0] == Settled("s", "10s", QUIET_MS, "\n    a\n    b", "\n    a\n    b")
+
+
+def test_undone_in_one_step_restores_the_typed_beginning() -> None:
+    play = Play("x = |\n", "foo(1)")
+    play.type("fo")
+    play.insert("o(1)")
+    play.undo()
+    assert play.told == [("accepted", 6, 6), "undone"]
+    assert play.said[-1] == Undone("s", 100.0)
+
+
+def test_taken_out_bit_by_bit_is_an_edit_and_not_undone() -> None:
+    play = Play("x = |\n", "foo(1)")
+    play.insert("foo(1)")
+    play.backspace(6)
+    assert play.told == [("accepted", 6, 6)]
+    assert play.after(QUIET_MS) == [Settled("s", "10s", QUIET_MS + 600, "", "")]
+
+
+def test_deleting_an_equal_line_beside_it_is_not_undone() -> None:
+    play = Play("a()\n|a()\n", "a()\n")
+    play.insert("a()\n")
+    play.edit(Edit(8, 12, ""))
+    assert play.told == [("accepted", 4, 4)]
+
+
+def test_partial_acceptance_undone() -> None:
+    play = Play("x = |\n", "one two")
+    play.insert("one ")
+    play.undo()
+    assert play.told == [("accepted", 4, 7), "undone"]
+    assert play.tracker.live_id is None
+
+
+def test_what_was_edited_afterwards_is_what_settles() -> None:
+    play = Play("x = |\ny = 2\n", "foo(1)")
+    play.insert("foo(1)")
+    play.edit(Edit(8, 9, "22"))  # foo(22)
+    play.cursor += 1
+    play.type(" + 3")
+    play.edit(Edit(0, 0, "# a comment above\n"))
+    told = play.after(QUIET_MS)
+    assert told == [Settled("s", "10s", QUIET_MS + 600, "foo(22)", "foo(22) + 3")]
+
+
+def test_what_was_typed_instead_settles_for_a_rejected_one() -> None:
+    play = Play("x = |\ny = 2\n", "foo(1)")
+    play.type("bar")
+    assert play.told == ["typed_over"]
+    assert play.after(QUIET_MS) == [Settled("s", "10s", QUIET_MS + 200, None, "bar")]
+
+
+def test_quiet_counts_from_the_last_edit_nearby_and_the_others_from_the_decision() -> None:
+    play = Play("x = |\n" + "z = 1\n" * 100, "foo(1)")
+    play.insert("foo(1)")
+    assert play.tracker.next_due() == play.now + QUIET_MS
+    assert play.after(9_000) == []
+    play.type(";")
+    assert play.after(9_000) == []
+    play.edit(Edit(500, 500, "far away"))
+    assert [s.horizon for s in play.after(1_000)] == ["10s"]  # type: ignore[union-attr]
+    assert [s.horizon for s in play.after(100_000)] == []  # type: ignore[union-attr]
+    assert [s.horizon for s in play.after(1_000)] == ["2m"]  # type: ignore[union-attr]
+    assert [s.horizon for s in play.after(480_000)] == ["10m"]  # type: ignore[union-attr]
+    assert play.tracker.next_due() is None
+
+
+def test_save_settles_once_and_again_only_later_and_if_it_differs() -> None:
+    play = Play("x = |\n", "foo(1)")
+    assert play.tracker.saved(play.now) == [], "undecided"
+    play.insert("foo(1)")
+    assert [s.horizon for s in play.tracker.saved(play.now)] == ["save"]  # type: ignore[union-attr]
+    play.type(" + 1")
+    assert play.tracker.saved(play.now + 1_000) == []
+    assert [s.settled_text for s in play.tracker.saved(play.now + 31_000)] == ["foo(1) + 1"]  # type: ignore[union-attr]
+    assert play.tracker.saved(play.now + 90_000) == []
+
+
+def test_closing_loses_focus_and_settles_what_is_open() -> None:
+    play = Play("x = |\n", "foo(1)")
+    assert play.tracker.close(1500) == [
+        Rejected("s", "focus_lost", 500.0, inferred=True),
+        Settled("s", "close", 0.0, None, ""),
+    ]
+    assert play.tracker.close(1600) == []
+
+
+def test_settled_text_is_cut() -> None:
+    play = Play("|\r\n", "foo")
+    play.insert("x" + "\r\n" * 5000)
+    settled = play.after(QUIET_MS)[0]
+    assert isinstance(settled, Settled)
+    assert settled.settled_text == "x" + "\n" * 1999
+
+
+def test_a_confirmation_needs_the_text_to_be_there() -> None:
+    play = Play("x = |\n", "foo(1)")
+    assert play.tracker.confirmed("s", None, 1100) == []
+    play.type("fo")
+    assert play.tracker.confirmed("s", 4, 1200) == []
+    play.insert("o(1)")
+    play._hear(play.tracker.confirmed("s", None, 1300))
+    assert play.told == [("accepted", 6, 6), ("confirmed", 6, 6)]
+    assert play.tracker.confirmed("unknown", None, 1300) == []
+
+
+def test_a_confirmation_makes_an_acceptance_of_one_last_character() -> None:
+    play = Play("x = |\n", "ab")
+    play.type("a")
+    play.insert("b")
+    play._hear(play.tracker.confirmed("s", None, play.now))
+    assert play.told == [("typed", 2, 2), ("confirmed", 2, 2)]
+    assert play.after(QUIET_MS)[0] == Settled("s", "10s", QUIET_MS, "ab", "ab")
+
+
+def test_visible_counts_from_when_the_editor_showed_it() -> None:
+    play = Play("x = |\n", "foo(1)")
+    assert play.tracker.shown("s", 1800)
+    assert not play.tracker.shown("s", 1900), "only the first time counts"
+    play.now = 2000
+    play.insert("foo(1)")
+    assert play.said == [Accepted("s", 6, 6, 300.0, inferred=True)]
+
+
+def test_the_rest_is_offered_only_at_the_cursor() -> None:
+    play = Play("x = |\n", "foo(1)")
+    play.type("fo")
+    assert play.tracker.remaining(play.cursor - 1) is None
+    assert play.tracker.remaining(play.cursor + 1) is None
+    play.type("o(1)")
+    assert play.tracker.remaining(play.cursor) is None, "nothing is left"
+
+
+def test_the_oldest_are_closed_when_there_are_too_many() -> None:
+    tracker = Tracker("")
+    said: list[Outcome] = []
+    for number in range(MOST_TRACKED + 2):
+        said += tracker.offer(f"s{number}", "foo", 0, float(number))
+    closed = [outcome.suggestion_id for outcome in said if isinstance(outcome, Settled)]
+    assert closed == ["s0"]
+
+
+CHARACTERS = st.text(alphabet="ab(\n😀", max_size=6)
+
+
+@settings(max_examples=300)
+@given(st.text(alphabet="ab(\n😀", max_size=20), st.integers(0, 2**32))
+def test_after_any_edits_the_hole_is_what_a_labelled_text_says(text: str, seed: int) -> None:
+    """Reference: every character of the document carries a label; what is put in or beside the hole belongs to it."""
+    draw = random.Random(seed)
+    at = draw.randrange(len(text) + 1)
+    labelled = [(c, "before") for c in text[:at]] + [(c, "after") for c in text[at:]]
+    tracker = Tracker(text)
+    tracker.offer("s", "never typed", at, 0.0)
+    tracker.dismissed("s", 0.0)
+    for _ in range(12):
+        start = draw.randrange(len(labelled) + 1)
+        end = min(len(labelled), start + draw.choice((0, 0, 1, 3)))
+        # Single characters: longer insertions may be told in another way.
+        inserted = draw.choice(("", "a", "x", "\n"))
+        left = next((i for i, (_, label) in enumerate(labelled) if label != "before"), len(labelled))
+        right = next((i for i, (_, label) in enumerate(labelled) if label == "after"), len(labelled))
+        before = "".join(character for character, _ in labelled)
+        edit = Edit(start, end, inserted)
+        # An editor's range may hold what it puts back; the reference sees the smallest change.
+        removed = before[start:end]
+        if removed and inserted and (removed[0] == inserted or removed[-1] == inserted):
+            keep_first = removed[0] == inserted
+            start, end, kept = (start + 1, end, "") if keep_first else (start, end - 1, "")
+        else:
+            kept = inserted
+        if start == end:
+            inside = left <= start <= right
+        else:
+            inside = (start < right and end > left) or (left == right and start < left < end)
+        label = "hole" if inside else ("before" if end <= left else "after")
+        labelled[start:end] = [(character, label) for character in kept]
+        after = "".join(character for character, _ in labelled)
+        assert edit.apply(before) == after
+        tracker.change([Step(edit, before, after)], 0.0)
+    settled = tracker.close(1.0)[-1]
+    assert isinstance(settled, Settled)
+    assert settled.settled_text == "".join(character for character, label in labelled if label == "hole")
+
+
+@settings(max_examples=300)
+@given(CHARACTERS, CHARACTERS, CHARACTERS, st.lists(st.integers(1, 5), max_size=6))
+def test_any_way_of_taking_it_whole_leaves_exactly_one_decision(
+    before: str, suggestion: str, after: str, pieces: list[int]
+) -> None:
+    """Typed or accepted piece by piece in any mixture: no rejection, the hole holds the suggestion, the counts add up."""
+    if not suggestion:
+        return
+    play = Play("|", suggestion)
+    play.text, play.cursor = before + after, len(before)
+    play.tracker = Tracker(play.text)
+    play.tracker.offer("s", suggestion, play.cursor, SHOWN_AT)
+    taken = 0
+    for size in [*pieces, len(suggestion)]:
+        piece = suggestion[taken : taken + size]
+        if piece:
+            play.insert(piece)
+        taken += len(piece)
+    assert not [outcome for outcome in play.said if isinstance(outcome, Rejected | Undone)]
+    accepted = [outcome.accepted_chars for outcome in play.said if isinstance(outcome, Accepted)]
+    assert accepted == sorted(accepted)
+    whole = [o for o in play.said if isinstance(o, TypedThrough) and o.matched_chars == len(suggestion)]
+    assert bool(accepted) != bool(whole)
+    settled = play.after(QUIET_MS)[0]
+    assert isinstance(settled, Settled)
+    assert settled.settled_text == suggestion
+    assert settled.span_text == (suggestion[: accepted[-1]] if accepted else None)
