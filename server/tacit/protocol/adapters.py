@@ -165,3 +165,5 @@ class ServerStatus(Wire):
     last_run: RunInfo | None
     events: int
     requests: int
+    notices: tuple[str, ...] = ()
+    """What a person should know: an adapter that could not be loaded, a database that was restored."""

@@ -1,0 +1,315 @@
+"""`tacit serve`, `up`, `status`: start the server, check it with one real completion, say how it stands. Prints."""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tacit.protocol.adapters import RunInfo, ServerStatus
+from tacit.protocol.client import TacitClient
+from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context
+from tacit.protocol.errors import Conflict, EngineUnavailable, ModelUnavailable, ServerUnavailable, TacitError
+from tacit.protocol.events import new_id
+from tacit.protocol.home import Home
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tacit.server.models import ResolvedModel
+
+START_SECONDS = 300.0
+"""For a server to load its model; fetching it is not part of this."""
+LOOK_SECONDS = 0.1
+
+CHECK = Context(
+    path="check.py",
+    language="python",
+    prefix="def area(width: float, height: float) -> float:\n    return ",
+    suffix="\n\n\nprint(area(2, 3))\n",
+)
+
+EDITORS = """\
+[bold]Neovim 0.12[/bold] (init.lua)
+  vim.lsp.config.tacit = {{ cmd = {{ "{tacit}", "lsp" }}, root_markers = {{ ".git" }} }}
+  vim.lsp.enable("tacit")
+  vim.lsp.inline_completion.enable()
+  vim.keymap.set("i", "<Tab>", function()
+    if not vim.lsp.inline_completion.get() then return "<Tab>" end
+  end, {{ expr = true }})
+[bold]VS Code[/bold] an LSP client extension (vscode-languageclient 10 or newer): run `{tacit} lsp` on stdio for all files
+[bold]Helix[/bold] (languages.toml)  \\[language-server.tacit]  command = "{tacit}"  args = \\["lsp"]
+  and "tacit" in the language's `language-servers` (shows inline completions as soon as Helix has them)
+[bold]Emacs[/bold] (lsp-mode)
+  (lsp-register-client (make-lsp-client :new-connection (lsp-stdio-connection '("{tacit}" "lsp"))
+    :activation-fn (lambda (&rest _) t) :add-on? t :server-id 'tacit))"""
+
+
+def serve(
+    detach: Annotated[bool, typer.Option("--detach", help="Start it in the background; return when it answers.")] = False,
+) -> None:
+    """Only the server, in the foreground until Ctrl-C. The model is fetched behind it if it is missing."""
+    from tacit.server.settings import Settings
+
+    home = Home.from_environment()
+    settings = Settings.load(home)
+    if detach:
+        asyncio.run(_serve_detached(home))
+        return
+    from tacit.server.serving import serve as run
+
+    asyncio.run(run(home, settings, console=logging.INFO))
+
+
+async def _serve_detached(home: Home) -> None:
+    async with TacitClient(home.socket) as client:
+        if (known := await _status(client)) is not None:
+            raise Conflict(f"A Tacit server (pid {known.pid}) serves {home.root} on {home.socket} already.", mend="Use it.")
+        status = await _detach(home, client, engine=False)
+    typer.echo(f"The server runs (pid {status.pid}) on {home.socket}; log: {home.logs / 'server.log'}")
+
+
+def up(
+    detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
+) -> None:
+    """Start everything: fetch the model the first time, serve, check with one real completion, say how to connect an editor."""
+    from rich.console import Console
+
+    from tacit.server.settings import Settings
+
+    home = Home.from_environment()
+    settings = Settings.load(home)
+    console = Console(highlight=False, soft_wrap=True)
+    if asyncio.run(_up_already(home, console)):
+        return
+    model = _fetched(settings.model, home, console)
+    asyncio.run(_up_detached(home, console) if detach else _up_here(home, console, model))
+
+
+async def _up_already(home: Home, console: "Console") -> bool:
+    """True: a server runs, was checked, and the rest was said."""
+    async with TacitClient(home.socket) as client:
+        status = await _status(client)
+        if status is None:
+            return False
+        console.print(f"Tacit runs already (pid {status.pid}).", markup=False)
+        await _ready(client)
+        await _say_checked(home, client, console)
+    return True
+
+
+def _fetched(name: str, home: Home, console: "Console") -> "ResolvedModel":
+    from tacit.cli.models import fetch_bar
+    from tacit.server.models import resolve
+
+    with fetch_bar("model" if name == "auto" else name) as (progress, notice):
+        model = resolve(name, progress, notice)
+    console.print(f"Model: {model.model.name}. {model.reason}", markup=False)
+    console.print(f'To use another one: model = "NAME" in {home.config} (names: `tacit models list`).', markup=False)
+    return model
+
+
+async def _up_detached(home: Home, console: "Console") -> None:
+    async with TacitClient(home.socket) as client:
+        await _detach(home, client, engine=True)
+        await _say_checked(home, client, console)
+    console.print(f"It goes on in the background; its log is {home.logs / 'server.log'}.", markup=False)
+
+
+async def _up_here(home: Home, console: "Console", model: "ResolvedModel") -> None:
+    """Serve in this process; check and talk beside it; until Ctrl-C."""
+    from tacit.server.serving import serve as run
+    from tacit.server.settings import Settings
+
+    stop, listening = asyncio.Event(), asyncio.Event()
+    server = asyncio.create_task(
+        run(home, Settings.load(home), model=model, listening=listening.set, stop=stop, console=logging.WARNING)
+    )
+    check = asyncio.create_task(_check_beside(home, console, listening))
+    try:
+        await asyncio.wait({server, check}, return_when=asyncio.FIRST_COMPLETED)
+        if check.done() and (error := check.exception()) is not None:
+            stop.set()
+            await server
+            raise error
+        await server
+    finally:
+        check.cancel()
+        await asyncio.gather(check, return_exceptions=True)
+        stop.set()
+        await asyncio.gather(server, return_exceptions=True)
+    console.print("Tacit has ended.")
+
+
+async def _check_beside(home: Home, console: "Console", listening: asyncio.Event) -> None:
+    await listening.wait()
+    async with TacitClient(home.socket) as client:
+        await _ready(client)
+        await _say_checked(home, client, console)
+    console.print("Ctrl-C ends it.")
+
+
+async def _say_checked(home: Home, client: TacitClient, console: "Console") -> None:
+    """One real completion, its latency, and how to connect an editor."""
+    checked = await self_check(client)
+    status = await client.status()
+    shown = checked.answer.text.splitlines()[0] if checked.answer.text.strip() else "(nothing)"
+    timings = checked.answer.timings
+    console.print(
+        f"Self-check: {status.model} completed `return ` with `{shown}` in {checked.ms:.0f} ms "
+        f"({timings.prompt_tokens} prompt tokens, {timings.generated} generated).",
+        markup=False,
+    )
+    console.print(f"Serving on {home.socket}\n", markup=False)
+    console.print("Connect an editor:", markup=False)
+    console.print(EDITORS.format(tacit=_command()))
+    if status.next_run is not None:
+        console.print(f"\nThe learner runs next at {_local(status.next_run)}; `tacit status` shows how it stands.", markup=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    answer: CompleteResponse
+    ms: float
+
+
+async def self_check(client: TacitClient) -> Checked:
+    """A real fill-in-the-middle completion. EngineUnavailable if it draws nothing."""
+    request = CompleteRequest(
+        request_id=new_id(), session_id=new_id(), context=CHECK, trigger="invoked", deadline_ms=60_000, max_tokens=16, seed=1
+    )
+    began = time.perf_counter()
+    answer = await client.complete(request)
+    if not answer.generation.tokens:
+        raise EngineUnavailable("The self-check failed: the model gave no answer.", mend="See `tacit doctor`.")
+    return Checked(answer, (time.perf_counter() - began) * 1000)
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """What is served, which policy each project has, when the learner runs next. Exit code 1: no server runs."""
+    home = Home.from_environment()
+
+    async def ask() -> ServerStatus | None:
+        async with TacitClient(home.socket) as client:
+            return await _status(client)
+
+    found = asyncio.run(ask())
+    if found is None:
+        if as_json:
+            typer.echo("null")
+        typer.echo(f"No Tacit server runs for {home.root}. Start it with `tacit up`.", err=True)
+        raise typer.Exit(1)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        from rich.console import Console
+
+        _say_status(found, Console(highlight=False, soft_wrap=True))
+
+
+def _say_status(status: ServerStatus, console: "Console") -> None:
+    from rich.table import Table
+
+    engine = "ready" if status.engine_ready else status.engine_message
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row("server", f"{status.version}, pid {status.pid}, since {_local(status.started_at)}")
+    table.add_row("home", status.home)
+    table.add_row("engine", f"{status.engine}: {engine}")
+    table.add_row("model", f"{status.model} ({status.model_sha256[:12]})" if status.model_sha256 else status.model)
+    table.add_row("next run", _local(status.next_run) if status.next_run else "off (setting `nightly`)")
+    if status.running is not None:
+        table.add_row("running", _run_words(status.running))
+    table.add_row("last run", _run_words(status.last_run) if status.last_run else "none yet")
+    table.add_row("stored", f"{status.events:,} events; {status.requests:,} completions asked for since the start")
+    console.print(table)
+    for notice in status.notices:
+        console.print(f"! {notice}", markup=False)
+    if status.projects:
+        console.print()
+        projects = Table("project", "policy", "suggestions", "labelled", box=None, pad_edge=False)
+        for project in status.projects:
+            projects.add_row(project.project, project.policy_version, f"{project.suggestions:,}", f"{project.labelled:,}")
+        console.print(projects)
+
+
+def _run_words(run: RunInfo) -> str:
+    where = f" {run.stage} {run.done}/{run.total}" if run.state == "running" and run.stage else ""
+    when = _local(run.finished_at or run.started_at)
+    return f"{run.state}{where}, project {run.project}, {when}{f': {run.message.splitlines()[0]}' if run.message else ''}"
+
+
+async def _status(client: TacitClient) -> ServerStatus | None:
+    try:
+        return await client.status()
+    except ServerUnavailable:
+        return None
+
+
+async def _ready(client: TacitClient) -> None:
+    """Until completions are answered. ModelUnavailable, EngineUnavailable in the server's words if that will not be."""
+    end = time.monotonic() + START_SECONDS
+    while not await client.healthy():
+        # A completion is refused with the very error that keeps the engine from being ready.
+        try:
+            await self_check(client)
+            return
+        except ModelUnavailable:
+            raise
+        except EngineUnavailable:
+            if time.monotonic() > end:
+                raise
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _detach(home: Home, client: TacitClient, *, engine: bool) -> ServerStatus:
+    """Start `tacit serve` as a process of its own; returns when it answers (engine: when its model does)."""
+    path = home.logs / "serve.log"
+    process = _spawn(home, path)
+    end = time.monotonic() + START_SECONDS
+    while (status := await _status(client)) is None:
+        if process.poll() is not None:
+            words = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise ServerUnavailable(
+                f"The server ended at its start: {words[-1] if words else 'it said nothing'}", mend=f"See {path}."
+            )
+        if time.monotonic() > end:
+            process.terminate()
+            raise ServerUnavailable(f"The server did not answer within {START_SECONDS:.0f} s.", mend=f"See {path}.")
+        await asyncio.sleep(LOOK_SECONDS)
+    if engine:
+        try:
+            await _ready(client)
+        except TacitError:
+            process.terminate()
+            raise
+    return status
+
+
+def _spawn(home: Home, output: Path) -> subprocess.Popen[bytes]:
+    home.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with output.open("wb") as file:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "tacit.cli", "serve"],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+            env={**os.environ, "TACIT_HOME": str(home.root)},
+        )
+
+
+def _command() -> str:
+    """How an editor starts this very Tacit."""
+    beside = Path(sys.executable).with_name("tacit")
+    return str(beside) if beside.exists() else "tacit"
+
+
+def _local(at: datetime) -> str:
+    return at.astimezone().strftime("%Y-%m-%d %H:%M")

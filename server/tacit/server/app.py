@@ -1,0 +1,296 @@
+"""The HTTP routes: wire types in, wire types out. Touches the parts it is given; holds nothing of its own.
+
+Every error leaves as `{"code", "message", "mend"}` with its class's status, whoever raised it.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import StreamingResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from tacit.protocol import errors
+from tacit.protocol.adapters import (
+    AdapterDetail,
+    AdapterInfo,
+    ProbeRequest,
+    ProbeResponse,
+    ProjectInfo,
+    RunInfo,
+    RunRequest,
+    RunUpdate,
+    ServerStatus,
+)
+from tacit.protocol.completion import CompleteRequest, CompleteResponse, Task
+from tacit.protocol.events import EventAck, EventBatch, SuggestionRecord
+from tacit.protocol.home import Home
+from tacit.server.adapters import Adapters
+from tacit.server.export import export, project_infos
+from tacit.server.hosting import Host
+from tacit.server.ingest import store_events
+from tacit.server.metrics import Metrics
+from tacit.server.runs import Runs
+from tacit.server.schedule import Schedule
+from tacit.server.settings import Settings
+from tacit.server.store.store import Store, count_events
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+GONE = 499
+"""The client closed the connection before it was answered (as nginx has it); nobody reads this."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the routes work with."""
+
+    home: Home
+    settings: Settings
+    store: Store
+    adapters: Adapters
+    runs: Runs
+    schedule: Schedule
+    host: Host
+    metrics: Metrics = field(default_factory=Metrics)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    requests: int = 0
+
+
+def make_app(parts: Parts) -> FastAPI:
+    app = FastAPI(title="Tacit", version=version("tacit"), docs_url=None, redoc_url=None)
+    _errors(app, parts)
+    _completion_and_events(app, parts)
+    _runs_and_adapters(app, parts)
+    _state(app, parts)
+    return app
+
+
+def _completion_and_events(app: FastAPI, parts: Parts) -> None:
+    @app.post("/v1/complete", response_model=CompleteResponse)
+    async def complete(body: CompleteRequest, request: Request) -> Response:
+        """Text for the hole. Closing the connection stops the work on it."""
+        metrics, outcome = parts.metrics, "error"
+        began = time.perf_counter()
+        try:
+            service, model_sha256 = parts.host.service()
+            parts.requests += 1
+            with parts.adapters.using(body.project, body.task) as policy:
+                answer = await _unless_gone(request, service.complete(body, policy, model_sha256))
+            if answer is None:
+                outcome = "cancelled"
+                return Response(status_code=GONE)
+            outcome = answer.generation.finish_reason
+            metrics.prompt_tokens.inc(answer.timings.prompt_tokens)
+            metrics.prompt_evaluated.inc(answer.timings.prompt_evaluated)
+            metrics.generated_tokens.inc(answer.timings.generated)
+            return _json(answer)
+        finally:
+            metrics.completions.labels(outcome).inc()
+            metrics.completion_seconds.observe(time.perf_counter() - began)
+
+    @app.post("/v1/events", response_model=EventAck)
+    async def events(body: EventBatch) -> Response:
+        """Answered when every event of the batch is on the disk. Idempotent by event id."""
+        began = time.perf_counter()
+        ack = await store_events(parts.store, body.events)
+        parts.metrics.events.labels("stored").inc(ack.stored)
+        parts.metrics.events.labels("known").inc(ack.known)
+        parts.metrics.ingest_seconds.observe(time.perf_counter() - began)
+        return _json(ack)
+
+    @app.get("/v1/export", response_model=SuggestionRecord)
+    async def export_records(project: str = Query(max_length=64), task: Task = "completion") -> Response:
+        """One SuggestionRecord per line, oldest first."""
+        lines = export(parts.store, project, task)
+        # The first page before the status line: what fails at once is answered as an error.
+        first = await anext(lines, b"")
+
+        async def stream() -> AsyncIterator[bytes]:
+            yield first
+            async for page in lines:
+                yield page
+
+        return StreamingResponse(stream(), media_type="application/x-ndjson")
+
+
+def _runs_and_adapters(app: FastAPI, parts: Parts) -> None:
+    @app.post("/v1/runs", response_model=RunInfo)
+    async def start_run(body: RunRequest) -> Response:
+        """Claim the one learning slot; 409 names who has it."""
+        return _json(await parts.runs.start(body, parts.adapters.policy(body.project, body.task)))
+
+    @app.get("/v1/runs", response_model=list[RunInfo])
+    async def runs() -> Response:
+        """Newest first."""
+        return _json_list(await parts.runs.list())
+
+    @app.post("/v1/runs/{run_id}", response_model=RunInfo)
+    async def update_run(run_id: str, body: RunUpdate) -> Response:
+        return _json(await parts.runs.update(run_id, body))
+
+    @app.post("/v1/runs/{run_id}/probe", response_model=ProbeResponse)
+    async def probe_run(run_id: str, body: ProbeRequest) -> Response:
+        """Greedy continuations by the engine with the run's candidate and with the base."""
+        run = await parts.runs.get(run_id)
+        return _json(await parts.adapters.probe_run(run.id, body))
+
+    @app.get("/v1/adapters", response_model=list[AdapterInfo])
+    async def adapters() -> Response:
+        """Newest first."""
+        return _json_list(await parts.adapters.infos())
+
+    @app.get("/v1/adapters/{name}", response_model=AdapterDetail)
+    async def adapter(name: str) -> Response:
+        return _json(await parts.adapters.detail(name))
+
+    @app.post("/v1/adapters/{name}/promote", response_model=AdapterInfo)
+    async def promote(name: str) -> Response:
+        """Verify, load, probe, move the alias; 422: refused, the old one keeps serving."""
+        return _json(await _swapping(parts, parts.adapters.promote(name)))
+
+    @app.post("/v1/rollback")
+    async def rollback(project: str = Query(max_length=64), task: Task = "completion") -> dict[str, str]:
+        """Serve what served before."""
+        return {"policy_version": await _swapping(parts, parts.adapters.rollback(project, task))}
+
+
+def _state(app: FastAPI, parts: Parts) -> None:
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        """200 when completions are answered; 503 says why not."""
+        if not parts.host.ready:
+            return _error(errors.EngineUnavailable(parts.host.message))
+        return Response('{"ready":true}', media_type="application/json")
+
+    @app.get("/v1/status", response_model=ServerStatus)
+    async def status() -> Response:
+        host, reach, model = parts.host, parts.host.reach, parts.host.model
+        running = await parts.runs.running()
+        policies = parts.adapters.policies()
+        projects, events = await parts.store.read(lambda session: (project_infos(session, policies), count_events(session)))
+        notices = (*([parts.store.notice] if parts.store.notice else []), *parts.adapters.notices.values())
+        return _json(
+            ServerStatus(
+                version=version("tacit"),
+                pid=os.getpid(),
+                home=str(parts.home.root),
+                started_at=parts.started_at,
+                engine=parts.settings.engine,
+                engine_ready=host.ready,
+                engine_message=host.message,
+                model=model.model.name if model else parts.settings.model,
+                model_sha256=model.sha256 if model else "",
+                model_path=str(model.path) if model else "",
+                prefix_chars=reach.prefix_chars,
+                suffix_chars=reach.suffix_chars,
+                projects=projects,
+                next_run=parts.schedule.next_run,
+                running=running,
+                last_run=await parts.runs.last(),
+                events=events,
+                requests=parts.requests,
+                notices=notices,
+            )
+        )
+
+    @app.get("/v1/projects", response_model=list[ProjectInfo])
+    async def projects() -> Response:
+        policies = parts.adapters.policies()
+        return _json_list(await parts.store.read(lambda session: project_infos(session, policies)))
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Prometheus."""
+        parts.metrics.engine_ready.set(parts.host.ready)
+        parts.metrics.adapters_live.set(len(parts.adapters.policies()))
+        parts.metrics.run_active.set(await parts.runs.running() is not None)
+        return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _errors(app: FastAPI, parts: Parts) -> None:
+    @app.exception_handler(errors.TacitError)
+    async def known(request: Request, error: errors.TacitError) -> Response:
+        if isinstance(error, errors.StorageFull | errors.StorageCorrupt):
+            parts.metrics.storage_errors.labels(error.code).inc()
+            log.error("%s %s: %s", request.method, request.url.path, error)
+        return _error(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return _error(errors.BadRequest(f"The request is not valid: {where}: {first['msg']}."))
+
+    @app.exception_handler(HTTPException)
+    async def no_route(request: Request, error: HTTPException) -> Response:
+        kind = errors.NotFound if error.status_code == 404 else errors.BadRequest
+        response = _error(kind(f"{request.method} {request.url.path}: {error.detail}."))
+        response.status_code = error.status_code
+        return response
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> Response:
+        # Starlette logs nothing and raises it on, so that the server's log has the traceback.
+        return _error(
+            errors.TacitError(f"{request.method} {request.url.path} failed: {type(error).__name__}.", mend="See the log.")
+        )
+
+
+async def _swapping(parts: Parts, swap: Coroutine[Any, Any, T]) -> T:
+    outcome = "failed"
+    try:
+        result = await swap
+        outcome = "done"
+        return result
+    except errors.Refused:
+        outcome = "refused"
+        raise
+    finally:
+        parts.metrics.swaps.labels(outcome).inc()
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
+    """The result of `work`, or None: the client went away and `work` was cancelled."""
+    task = asyncio.create_task(work)
+    watch = asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        for pending in (task, watch):
+            pending.cancel()
+            with suppress(asyncio.CancelledError, errors.TacitError):
+                await pending
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _json(answer: BaseModel) -> Response:
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def _json_list(answers: Sequence[BaseModel]) -> Response:
+    return Response(f"[{','.join(answer.model_dump_json() for answer in answers)}]", media_type="application/json")
+
+
+def _error(error: errors.TacitError) -> Response:
+    body = {"code": error.code, "message": error.message, "mend": error.mend}
+    return Response(json.dumps(body), status_code=error.status, media_type="application/json")

@@ -1,0 +1,85 @@
+"""What the learner reads: each suggestion with its events, and the counts of each project. Touches the store, reading only."""
+
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+
+from sqlalchemy import text, tuple_
+from sqlmodel import Session, col, select
+
+from tacit.protocol.adapters import ProjectInfo
+from tacit.protocol.completion import BASE_POLICY, Task
+from tacit.server.store.store import Store
+from tacit.server.store.tables import EventRow, SuggestionRow
+
+PAGE = 200
+"""Suggestions per read: memory stays flat and no snapshot is held long."""
+
+Place = tuple[int, str]
+"""(time, id) of the last suggestion of a page."""
+
+DECISIONS = ("accepted", "typed_through", "rejected", "rated")
+
+
+async def export(store: Store, project: str, task: Task) -> AsyncIterator[bytes]:
+    """One SuggestionRecord as JSON per line, oldest first."""
+    after: Place | None = None
+    while True:
+        lines, after = await store.read(lambda session, place=after: _page(session, project, task, place))  # type: ignore[misc]
+        if lines:
+            yield lines
+        if after is None:
+            return
+
+
+def _page(session: Session, project: str, task: Task, after: Place | None) -> tuple[bytes, Place | None]:
+    """(lines, where to go on or None at the end). Bodies were validated when they came; they are passed on as they are."""
+    page = (
+        select(SuggestionRow.id, SuggestionRow.at_ms, EventRow.body)
+        .join(EventRow, col(EventRow.id) == SuggestionRow.event_id)
+        .where(SuggestionRow.project == project, SuggestionRow.task == task)
+        .order_by(col(SuggestionRow.at_ms), col(SuggestionRow.id))
+        .limit(PAGE)
+    )
+    if after is not None:
+        page = page.where(tuple_(col(SuggestionRow.at_ms), col(SuggestionRow.id)) > after)
+    suggestions = session.exec(page).all()
+    if not suggestions:
+        return b"", None
+    events: dict[str | None, list[str]] = defaultdict(list)
+    for suggestion_id, body in session.exec(
+        select(EventRow.suggestion_id, EventRow.body)
+        .where(col(EventRow.suggestion_id).in_([row[0] for row in suggestions]), EventRow.kind != "suggested")
+        .order_by(col(EventRow.at_ms), col(EventRow.seq))
+    ):
+        events[suggestion_id].append(body)
+    lines = "".join(f'{{"suggestion":{body},"events":[{",".join(events[id_])}]}}\n' for id_, _, body in suggestions)
+    last = suggestions[-1]
+    return lines.encode(), (last[1], last[0]) if len(suggestions) == PAGE else None
+
+
+def project_infos(session: Session, policies: Mapping[tuple[str, str], str]) -> tuple[ProjectInfo, ...]:
+    """policies: (project, task) → what serves it. A project that has an adapter is listed even if its samples are gone."""
+    counts = {
+        project: (int(suggestions), int(labelled))
+        for project, suggestions, labelled in session.execute(
+            text(
+                """SELECT project, count(*), sum(
+                    (shown OR EXISTS (SELECT 1 FROM event WHERE suggestion_id = suggestion.id AND kind = 'shown'))
+                    AND EXISTS (SELECT 1 FROM event WHERE suggestion_id = suggestion.id
+                                AND kind IN (SELECT value FROM json_each(:decisions))))
+                FROM suggestion GROUP BY project"""
+            ),
+            {"decisions": json.dumps(DECISIONS)},
+        )
+    }
+    names = sorted(counts.keys() | {project for project, _ in policies})
+    return tuple(
+        ProjectInfo(
+            project=name,
+            suggestions=counts.get(name, (0, 0))[0],
+            labelled=counts.get(name, (0, 0))[1],
+            policy_version=policies.get((name, "completion"), BASE_POLICY),
+        )
+        for name in names
+    )

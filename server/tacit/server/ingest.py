@@ -1,0 +1,140 @@
+"""Events into the store: redacted once more, each stored once, acknowledged only when synced. Touches the store only.
+
+Order is not assumed: outboxes of several language servers arrive as they can, so an event about a suggestion that is not known
+(yet) is stored like any other.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert
+from sqlmodel import Session
+
+from tacit.protocol.completion import Context
+from tacit.protocol.events import Event, EventAck, Rated, SessionStarted, Settled, Suggested
+from tacit.protocol.redaction import redact
+from tacit.server.store.store import Store, milliseconds
+from tacit.server.store.tables import EventRow, SuggestionRow
+
+BEFORE_CHARS = 200
+STRADDLING = "<redacted:straddling>"
+"""Stands for text in which a secret ends that began before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    events: list[dict[str, Any]]
+    suggestions: list[dict[str, Any]]
+    written: list[tuple[int, Settled | Rated]]
+    """Index in `events` and the event itself, where text stands at a place that only its suggestion knows."""
+
+
+async def store_events(store: Store, events: Sequence[Event]) -> EventAck:
+    """Returns when all of them are on the disk. StorageFull, StorageCorrupt: none of them was acknowledged."""
+    # Redacting a whole context takes milliseconds; events without one do not pay for a thread.
+    heavy = any(isinstance(event, Suggested) for event in events)
+    rows = await asyncio.to_thread(prepare, events) if heavy else prepare(events)
+    stored = await store.write(lambda session: keep(session, rows))
+    return EventAck(stored=stored, known=len(events) - stored)
+
+
+def prepare(events: Sequence[Event]) -> Rows:
+    """Table rows of events, secrets replaced. Pure but for the time of arrival."""
+    received = milliseconds()
+    rows = Rows([], [], [])
+    for raw in events:
+        event = redacted(raw)
+        if isinstance(event, Settled | Rated):
+            rows.written.append((len(rows.events), event))
+        rows.events.append(
+            {
+                "id": event.id,
+                "kind": event.kind,
+                "session_id": event.session_id,
+                "suggestion_id": None if isinstance(event, SessionStarted) else event.suggestion_id,
+                "at_ms": milliseconds(event.at),
+                "received_ms": received,
+                "body": event.model_dump_json(),
+            }
+        )
+        if isinstance(event, Suggested):
+            rows.suggestions.append(
+                {
+                    "id": event.suggestion_id,
+                    "event_id": event.id,
+                    "project": event.project,
+                    "task": event.task,
+                    "at_ms": milliseconds(event.at),
+                    "shown": event.shown,
+                    "policy_version": event.generation.policy_version,
+                    "before": last_line(event.context.prefix),
+                }
+            )
+    return rows
+
+
+def keep(session: Session, rows: Rows) -> int:
+    """Insert what is not known yet, in the session's transaction; returns how many events that were."""
+    connection = session.connection()
+    if rows.suggestions:
+        stored = _insert_events(session, [row for row in rows.events if row["kind"] == "suggested"])
+        # A known event brings a known suggestion; a second event about the same suggestion does not replace the first.
+        connection.execute(insert(SuggestionRow).prefix_with("OR IGNORE"), rows.suggestions)
+    else:
+        stored = 0
+    for index, event in rows.written:
+        suggestion = session.get(SuggestionRow, event.suggestion_id)
+        if suggestion is not None and suggestion.before:
+            rows.events[index]["body"] = redacted(event, suggestion.before).model_dump_json()
+    return stored + _insert_events(session, [row for row in rows.events if row["kind"] != "suggested"])
+
+
+def _insert_events(session: Session, rows: list[dict[str, Any]]) -> int:
+    if not rows:
+        return 0
+    return session.connection().execute(insert(EventRow).prefix_with("OR IGNORE"), rows).rowcount
+
+
+def redacted(event: Event, before: str = "") -> Event:
+    """The event with every secret in its texts replaced. before: what stands on the line before the suggestion's place."""
+    match event:
+        case Suggested():
+            return _redacted_suggestion(event)
+        case Settled():
+            span = None if event.span_text is None else redact_after(before, event.span_text)
+            return event.model_copy(update={"span_text": span, "settled_text": redact_after(before, event.settled_text)})
+        case Rated():
+            correction = None if event.correction is None else redact_after(before, event.correction)
+            return event.model_copy(update={"correction": correction, "comment": redact(event.comment)})
+        case _:
+            return event
+
+
+def _redacted_suggestion(event: Suggested) -> Suggested:
+    old = event.context
+    prefix, suffix = redact(old.prefix), redact(old.suffix)
+    text = redact_after(last_line(prefix), event.text)
+    if (prefix, suffix, text) == (old.prefix, old.suffix, event.text):
+        return event
+    context = Context(path=old.path, language=old.language, prefix=prefix, suffix=suffix)
+    update: dict[str, Any] = {"context": context, "context_sha256": context.digest(), "text": text}
+    if text != event.text:
+        # The tokens spell the secret as well.
+        update["generation"] = event.generation.model_copy(update={"tokens": (), "logprobs": ()})
+    return event.model_copy(update=update)
+
+
+def redact_after(before: str, text: str) -> str:
+    """`text` as it is redacted where it stands: `password = "` before it makes a secret of what follows."""
+    alone = redact(text)
+    together = redact(before + alone)
+    if together.startswith(before):
+        return together[len(before) :]
+    # A secret that began before the text ends in it; how much of the text it is cannot be told.
+    return STRADDLING
+
+
+def last_line(prefix: str) -> str:
+    return prefix[prefix.rfind("\n") + 1 :][-BEFORE_CHARS:]

@@ -1,0 +1,30 @@
+"""What is counted, for Prometheus. Pure in-memory counters; one registry per server, so that tests do not share them."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.completions = Counter("tacit_completions", "Completion requests by outcome.", ["outcome"], registry=self._registry)
+        self.completion_seconds = Histogram(
+            "tacit_completion_seconds", "From request to answer.", buckets=SECONDS, registry=self._registry
+        )
+        self.prompt_tokens = Counter("tacit_prompt_tokens", "Prompt tokens asked for.", registry=self._registry)
+        self.prompt_evaluated = Counter("tacit_prompt_tokens_evaluated", "Of them, computed anew.", registry=self._registry)
+        self.generated_tokens = Counter("tacit_generated_tokens", "Tokens drawn.", registry=self._registry)
+        self.events = Counter("tacit_events", "Events acknowledged: new ones and retries.", ["result"], registry=self._registry)
+        self.ingest_seconds = Histogram(
+            "tacit_ingest_seconds", "From a batch of events to its acknowledgement.", buckets=SECONDS, registry=self._registry
+        )
+        self.storage_errors = Counter("tacit_storage_errors", "Writes that failed.", ["code"], registry=self._registry)
+        self.swaps = Counter("tacit_adapter_swaps", "Promotions and rollbacks by outcome.", ["outcome"], registry=self._registry)
+        self.engine_ready = Gauge("tacit_engine_ready", "1 if the model answers.", registry=self._registry)
+        self.adapters_live = Gauge("tacit_adapters_live", "Projects that an adapter serves.", registry=self._registry)
+        self.run_active = Gauge("tacit_run_active", "1 while a learning run is under way.", registry=self._registry)
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self._registry)

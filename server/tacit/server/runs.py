@@ -1,0 +1,171 @@
+"""Learning runs: who holds the one learning slot, how far it is, how it ended. Touches the store; asks the system about pids.
+
+Invariant: at most one run is `running`. A run whose process is gone becomes `interrupted` the next time anyone asks.
+"""
+
+import json
+import os
+import re
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+from sqlmodel import Session, col, select
+
+from tacit.protocol.adapters import RunInfo, RunRequest, RunUpdate
+from tacit.protocol.completion import Task
+from tacit.protocol.errors import BadRequest, Conflict, NotFound
+from tacit.protocol.events import new_id
+from tacit.protocol.home import Home
+from tacit.server.store.store import Store, milliseconds, moment, set_value, value
+from tacit.server.store.tables import RunRow
+
+LISTED = 100
+
+
+class Runs:
+    def __init__(self, home: Home, store: Store) -> None:
+        self._home = home
+        self._store = store
+
+    async def start(self, request: RunRequest, parent: str) -> RunInfo:
+        """Claim the slot. parent: the policy_version that serves the project now. Conflict names the run that has it."""
+        began = process_start(request.pid)
+        if not began:
+            raise BadRequest(f"There is no process {request.pid}.", mend="Give the pid of the learner.")
+        highest = _highest_on_disk(self._home.adapters, adapter_stem(request.project, request.task))
+
+        def claim(session: Session) -> RunInfo:
+            if (other := _living(session)) is not None:
+                raise Conflict(
+                    f"Run {other.id} ({other.trigger}, project {other.project}) is under way in process {other.pid}"
+                    f"{f', stage {other.stage}' if other.stage else ''}.",
+                    mend="Wait for it, or end that process.",
+                )
+            row = RunRow(
+                id=new_id(),
+                project=request.project,
+                task=request.task,
+                objective=request.objective,
+                trigger=request.trigger,
+                state="running",
+                pid=request.pid,
+                pid_started=began,
+                adapter=_reserve(session, adapter_stem(request.project, request.task), highest),
+                parent=parent,
+                started_ms=milliseconds(),
+            )
+            session.add(row)
+            session.flush()
+            return info(row)
+
+        return await self._store.write(claim)
+
+    async def update(self, run_id: str, update: RunUpdate) -> RunInfo:
+        """NotFound; Conflict if the run has ended."""
+
+        def change(session: Session) -> RunInfo:
+            row = _find(session, run_id)
+            if row.state != "running":
+                raise Conflict(f"Run {run_id} has ended: {row.state}.", mend="Start another run.")
+            row.stage, row.done, row.total = update.stage, update.done, update.total
+            row.state, row.message = update.state, update.message
+            if update.state != "running":
+                row.finished_ms = milliseconds()
+            return info(row)
+
+        return await self._store.write(change)
+
+    async def get(self, run_id: str) -> RunInfo:
+        return await self._store.read(lambda session: info(_find(session, run_id)))
+
+    async def list(self) -> list[RunInfo]:
+        """Newest first."""
+        await self.running()
+        return await self._store.read(
+            lambda session: [info(row) for row in session.exec(select(RunRow).order_by(col(RunRow.seq).desc()).limit(LISTED))]
+        )
+
+    async def running(self) -> RunInfo | None:
+        """The run that holds the slot, if its process lives; if not, it is marked interrupted."""
+        row = await self._store.read(_running)
+        if row is None or _alive(row):
+            return info(row) if row else None
+        return await self._store.write(lambda session: info(other) if (other := _living(session)) else None)
+
+    async def last(self) -> RunInfo | None:
+        """The newest run that has ended."""
+        ended = select(RunRow).where(RunRow.state != "running").order_by(col(RunRow.seq).desc()).limit(1)
+        row = await self._store.read(lambda session: session.exec(ended).first())
+        return info(row) if row else None
+
+
+def info(row: RunRow) -> RunInfo:
+    return RunInfo.model_validate(
+        {
+            **row.model_dump(exclude={"seq", "pid_started", "started_ms", "finished_ms"}),
+            "started_at": moment(row.started_ms),
+            "finished_at": moment(row.finished_ms) if row.finished_ms is not None else None,
+        }
+    )
+
+
+def adapter_stem(project: str, task: Task) -> str:
+    """What comes before the `@` in the names of a project's adapters."""
+    words = re.sub(r"[^a-z0-9]+", "-", project.lower())[:12].strip("-") or "project"
+    return f"{words}-{task[0]}"
+
+
+def _reserve(session: Session, stem: str, highest: int) -> str:
+    """The next name, for ever: neither a restored backup nor a removed folder brings an old one back."""
+    key = f"adapters/{stem}"
+    number = max(int(value(session, key) or 0), highest) + 1
+    set_value(session, key, str(number))
+    return f"{stem}@{number:06d}"
+
+
+def _highest_on_disk(folder: Path, stem: str) -> int:
+    numbers = [path.name.rpartition("@")[2] for path in folder.glob(f"{stem}@*")]
+    return max((int(number) for number in numbers if number.isdigit()), default=0)
+
+
+def _find(session: Session, run_id: str) -> RunRow:
+    row = session.exec(select(RunRow).where(RunRow.id == run_id)).first()
+    if row is None:
+        raise NotFound(f"There is no run {json.dumps(run_id)}.", mend="`tacit status` shows the last one.")
+    return row
+
+
+def _running(session: Session) -> RunRow | None:
+    return session.exec(select(RunRow).where(RunRow.state == "running")).first()
+
+
+def _living(session: Session) -> RunRow | None:
+    """The running run; one whose process is gone is marked on the way."""
+    row = _running(session)
+    if row is None or _alive(row):
+        return row
+    row.state, row.finished_ms = "interrupted", milliseconds()
+    row.message = row.message or "Its process ended without saying why."
+    session.flush()
+    return None
+
+
+def _alive(row: RunRow) -> bool:
+    return process_start(row.pid) == row.pid_started
+
+
+def process_start(pid: int) -> str:
+    """When a living process began, in the system's words; empty if there is none. A zombie has ended."""
+    with suppress(OSError, IndexError):
+        # After the name, which may hold anything, in parentheses: state is field 3, the start time field 22 (proc(5)).
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]
+    if Path("/proc/self/stat").exists():
+        return ""
+    with suppress(OSError, subprocess.SubprocessError):
+        os.kill(pid, 0)
+        answer = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, timeout=5).stdout
+        state, _, began = answer.strip().partition(" ")
+        return "" if state.startswith("Z") else began.strip()
+    return ""

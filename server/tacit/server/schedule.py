@@ -1,0 +1,209 @@
+"""What happens by the clock: the nightly learner, hourly backups, daily clean-up. Touches child processes, the store, the clock.
+
+A night that was missed because the machine was off or asleep is caught up. The learner is a process of its own; when the server
+ends, so does a learner that it has started.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.cron import CronTrigger
+from sqlmodel import select
+
+from tacit.protocol.errors import SettingError, TacitError
+from tacit.protocol.home import Home
+from tacit.server.runs import Runs
+from tacit.server.settings import Settings
+from tacit.server.store.store import Store
+from tacit.server.store.tables import SuggestionRow
+
+log = logging.getLogger(__name__)
+
+Command = Callable[[str], Sequence[str]]
+"""project → the learner's command line"""
+
+CATCH_UP_SECONDS = 180.0
+"""After the start: whoever has just switched the machine on wants to work first."""
+STOP_SECONDS = 10.0
+ATTEMPT = "nightly/attempt"
+LOG_BYTES = 2_000_000
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+
+
+def learner_command(project: str) -> Sequence[str]:
+    # -P: never import what lies in the current folder.
+    return (sys.executable, "-P", "-m", "tacit.learner", "--project", project, "--trigger", "nightly")
+
+
+class Schedule:
+    def __init__(
+        self,
+        home: Home,
+        settings: Settings,
+        store: Store,
+        runs: Runs,
+        *,
+        command: Command = learner_command,
+        catch_up: float = CATCH_UP_SECONDS,
+    ) -> None:
+        """catch_up: seconds until a missed night is made good. SettingError: `nightly` is neither a cron expression nor `off`."""
+        self._home = home
+        self._settings = settings
+        self._store = store
+        self._runs = runs
+        self._command = command
+        self._catch_up = catch_up
+        self._trigger = nightly_trigger(settings.nightly)
+        # Late is better than never: a machine that wakes up at eight does at eight what was due at three.
+        self._scheduler = AsyncIOScheduler(job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1})
+        self._learner: asyncio.subprocess.Process | None = None
+        self._stopping = False
+
+    async def start(self) -> None:
+        if self._trigger is not None:
+            self._scheduler.add_job(self.night, self._trigger, id="nightly")
+            last = await self._store.get(ATTEMPT)
+            now = datetime.now(UTC)
+            if last is None:
+                # The first start ever: nothing was missed.
+                await self._attempted(now)
+            elif missed(self._trigger, datetime.fromisoformat(last), now):
+                log.info("the learner was last tried %s; the night that was missed is caught up in %.0f s", last, self._catch_up)
+                self._scheduler.add_job(self.night, "date", run_date=now + timedelta(seconds=self._catch_up), id="missed")
+        self._scheduler.add_job(self._back_up, "interval", hours=1, id="backup")
+        self._scheduler.add_job(
+            self._clean_up, "interval", hours=24, id="clean-up", next_run_time=datetime.now(UTC) + timedelta(minutes=10)
+        )
+        self._scheduler.start()
+
+    async def stop(self) -> None:
+        """A learner that the schedule has started is ended, and its run is marked."""
+        self._stopping = True
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+        learner = self._learner
+        if learner is not None and learner.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                learner.terminate()
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await learner.wait()
+            except TimeoutError:
+                learner.kill()
+                await learner.wait()
+        with contextlib.suppress(TacitError):
+            await self._runs.running()
+
+    @property
+    def next_run(self) -> datetime | None:
+        """When the learner runs next; None: it is off."""
+        times = [job.next_run_time for name in ("nightly", "missed") if (job := self._scheduler.get_job(name)) is not None]
+        return min((time for time in times if time is not None), default=None)
+
+    async def night(self) -> None:
+        """Learn for each project that has suggestions, one after the other."""
+        try:
+            # Before the work: a night that ends badly is not tried again and again.
+            await self._attempted(datetime.now(UTC))
+            projects = await self._store.read(
+                lambda session: session.exec(select(SuggestionRow.project).distinct().order_by(SuggestionRow.project)).all()
+            )
+        except TacitError as error:
+            log.error("the learner was not started: %s", error)
+            return
+        for project in projects:
+            if self._stopping:
+                return
+            await self._learn(project)
+
+    async def _learn(self, project: str) -> None:
+        self._home.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self._home.logs / "learner.log"
+        too_long = path.exists() and path.stat().st_size > LOG_BYTES
+        with path.open("wb" if too_long else "ab") as output:
+            try:
+                self._learner = await asyncio.create_subprocess_exec(
+                    *self._command(project),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env={**os.environ, "TACIT_HOME": str(self._home.root)},
+                    # Ctrl-C is for the server, which ends the learner in order.
+                    start_new_session=True,
+                )
+            except OSError as error:
+                log.error("the learner for project %s could not be started: %s", project, error)
+                return
+            code = await self._learner.wait()
+        self._learner = None
+        if code == 0:
+            log.info("the learner for project %s has ended", project)
+        else:
+            log.warning("the learner for project %s ended with exit code %d; see %s", project, code, path)
+
+    async def _attempted(self, at: datetime) -> None:
+        await self._store.put(ATTEMPT, at.isoformat())
+
+    async def _back_up(self) -> None:
+        try:
+            log.debug("backup %s", await self._store.back_up())
+        except (TacitError, OSError) as error:
+            log.error("no backup: %s", error)
+
+    async def _clean_up(self) -> None:
+        try:
+            gone = await self._store.forget_older_than(self._settings.retention_days)
+        except TacitError as error:
+            log.error("old events were not deleted: %s", error)
+            return
+        if gone:
+            log.info("%d events older than %d days were deleted", gone, self._settings.retention_days)
+
+
+def nightly_trigger(expression: str) -> CronTrigger | None:
+    """None: `off`. SettingError: neither that nor a cron expression of five fields."""
+    if expression.strip().lower() == "off":
+        return None
+    fields = expression.split()
+    try:
+        if len(fields) != 5:
+            raise ValueError(f"it has {len(fields)} fields, not 5")
+        return CronTrigger.from_crontab(" ".join((*fields[:4], _weekdays(fields[4]))))
+    except ValueError as error:
+        raise SettingError(
+            f"Setting `nightly` cannot be used: `{expression}` is not a cron expression ({error}).",
+            mend='Write minute, hour, day, month and weekday, such as "0 3 * * *", or "off".',
+        ) from error
+
+
+def _weekdays(field: str) -> str:
+    """Cron counts weekdays from Sunday (0 and 7), APScheduler from Monday: numbers become names."""
+    if not any(character.isdigit() for character in field):
+        return field
+    names: list[str] = []
+    for part in field.split(","):
+        span, _, step = part.partition("/")
+        if span == "*":
+            span = "0-6"
+        first, dash, last = span.partition("-")
+        if not first.isdigit():
+            names.append(part)
+            continue
+        start = int(first)
+        end = int(last) if dash else 6 if step else start
+        if start > 7 or end > 7 or end < start:
+            raise ValueError(f"`{part}` is no weekday")
+        names += [_DAYS[day % 7] for day in range(start, end + 1, int(step) if step else 1)]
+    return ",".join(dict.fromkeys(names))
+
+
+def missed(trigger: CronTrigger, last: datetime, now: datetime) -> bool:
+    """Was there a time between the last attempt and now?"""
+    due = trigger.get_next_fire_time(None, last.astimezone(trigger.timezone) + timedelta(seconds=1))
+    return due is not None and due <= now

@@ -1,0 +1,135 @@
+"""The store's door: open, read, write, back up, forget what is too old. Touches nothing but what the store package touches.
+
+Reads and writes are functions over a session; those about one subject live beside it (ingest.py, adapters.py, runs.py).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Engine, func, text
+from sqlmodel import Session, col, delete, select
+
+from tacit.protocol.home import Home
+from tacit.server.store.migrations import migrate
+from tacit.server.store.opening import back_up, ensure_sound, reading_engine, translating, warn_about_library, writing_engine
+from tacit.server.store.tables import EventRow, MetaRow, SuggestionRow
+from tacit.server.store.writer import Writer
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DELETED_AT_ONCE = 2000
+"""Rows per transaction of a clean-up: events go on being stored in between."""
+
+
+class Store:
+    """One process opens it once (the server holds a lock on its home)."""
+
+    def __init__(self, home: Home, writing: Engine, reading: Engine, notice: str) -> None:
+        self._home = home
+        self._writing = writing
+        self._reading = reading
+        self._writer = Writer(writing)
+        self.notice = notice
+        """What a person must know about how it was opened: that it was damaged, and what was done."""
+
+    @classmethod
+    def open(cls, home: Home) -> "Store":
+        """Refused: a newer Tacit wrote it. StorageFull: it cannot be written. A damaged one is set aside and replaced."""
+        warn_about_library()
+        with translating():
+            notice = ensure_sound(home)
+            writing = writing_engine(home.database)
+            try:
+                migrate(writing)
+            except BaseException:
+                writing.dispose()
+                raise
+        return cls(home, writing, reading_engine(home.database), notice)
+
+    def close(self) -> None:
+        """Readers first: the last connection that closes moves the log into the database, and only the writer may do that."""
+        self._writer.close()
+        self._reading.dispose()
+        self._writing.dispose()
+
+    async def write(self, work: Callable[[Session], T]) -> T:
+        """Run `work` in a transaction; returns when it is on the disk. StorageFull, StorageCorrupt, or what `work` raises."""
+        return await asyncio.wrap_future(self._writer.submit(work))
+
+    async def read(self, query: Callable[[Session], T]) -> T:
+        """Run `query` on one snapshot, in a thread. StorageCorrupt."""
+        return await asyncio.to_thread(self.read_now, query)
+
+    def read_now(self, query: Callable[[Session], T]) -> T:
+        with translating(), Session(self._reading) as session:
+            return query(session)
+
+    async def back_up(self) -> Path:
+        return await asyncio.to_thread(back_up, self._home)
+
+    async def forget_older_than(self, days: int, now_ms: int | None = None) -> int:
+        """Delete what was received before then: whole suggestions, and events that belong to none. Returns how many events."""
+        limit = (now_ms if now_ms is not None else milliseconds()) - days * 86_400_000
+        gone = 0
+        while deleted := await self.write(lambda session: _delete_old(session, limit)):
+            gone += deleted
+        return gone
+
+    async def get(self, key: str) -> str | None:
+        """A single value."""
+        return await self.read(lambda session: value(session, key))
+
+    async def put(self, key: str, new: str) -> None:
+        await self.write(lambda session: set_value(session, key, new))
+
+
+def value(session: Session, key: str) -> str | None:
+    row = session.get(MetaRow, key)
+    return row.value if row else None
+
+
+def set_value(session: Session, key: str, new: str) -> None:
+    session.merge(MetaRow(key=key, value=new))
+
+
+def count_events(session: Session) -> int:
+    return session.exec(select(func.count()).select_from(EventRow)).one()
+
+
+def _delete_old(session: Session, limit_ms: int) -> int:
+    """A suggestion is as old as its own event; what became of it goes with it."""
+    old = list(
+        session.exec(
+            select(EventRow.seq, EventRow.kind, EventRow.suggestion_id)
+            .join(SuggestionRow, col(SuggestionRow.id) == EventRow.suggestion_id, isouter=True)
+            .where(EventRow.received_ms < limit_ms, (col(EventRow.kind) == "suggested") | (col(SuggestionRow.id).is_(None)))
+            .order_by(col(EventRow.received_ms))
+            .limit(DELETED_AT_ONCE)
+        )
+    )
+    suggestions = [suggestion for _, kind, suggestion in old if kind == "suggested"]
+    deleted = 0
+    for condition in (col(EventRow.suggestion_id).in_(suggestions), col(EventRow.seq).in_([seq for seq, _, _ in old])):
+        deleted += session.exec(delete(EventRow).where(condition)).rowcount
+    return deleted
+
+
+def integrity(session: Session) -> str:
+    """`ok`, or what SQLite finds wrong."""
+    return str(session.execute(text("PRAGMA integrity_check(1)")).scalar_one())
+
+
+def milliseconds(at: datetime | None = None) -> int:
+    """Since the epoch; without `at`: now."""
+    return round(at.timestamp() * 1000) if at else time.time_ns() // 1_000_000
+
+
+def moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)

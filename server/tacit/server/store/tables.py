@@ -1,0 +1,107 @@
+"""What is kept, as tables. Pure declarations; the schema on disk is made by migrations.py, and a test compares the two.
+
+Times are milliseconds since the epoch, UTC. `at_ms` is the session's own clock, `received_ms` the server's.
+"""
+
+from sqlmodel import Field, SQLModel
+
+
+class EventRow(SQLModel, table=True):
+    """One event as it came, redacted. Idempotent by `id`."""
+
+    __tablename__ = "event"
+
+    seq: int | None = Field(default=None, primary_key=True)
+    """Order of arrival."""
+    id: str = Field(unique=True)
+    kind: str
+    session_id: str
+    suggestion_id: str | None = None
+    """Not a foreign key: outboxes are sent in any order, so what became of a suggestion may arrive before it."""
+    at_ms: int
+    received_ms: int = Field(index=True)
+    body: str
+    """The event's JSON."""
+
+
+class SuggestionRow(SQLModel, table=True):
+    """What is asked about a suggestion without reading its body, which is that of its event."""
+
+    __tablename__ = "suggestion"
+
+    id: str = Field(primary_key=True)
+    event_id: str = Field(foreign_key="event.id", ondelete="CASCADE")
+    project: str
+    task: str
+    at_ms: int
+    shown: bool
+    policy_version: str
+    before: str
+    """The last characters of the line before the hole: a secret may begin there and end in what was written."""
+
+
+class AdapterRow(SQLModel, table=True):
+    """An adapter that has been verified once. The folder is the adapter; this row remembers that the name is taken."""
+
+    __tablename__ = "adapter"
+
+    name: str = Field(primary_key=True)
+    manifest_sha256: str
+    project: str
+    task: str
+    run_id: str
+    parent: str
+    base_sha256: str
+    created_ms: int
+    summary: str
+    deleted_ms: int | None = None
+    """When its folder was removed to make room."""
+
+
+class AliasChangeRow(SQLModel, table=True):
+    """The history of (project, task) → adapter. Who serves now is what the history says: there is no second truth."""
+
+    __tablename__ = "alias_change"
+
+    seq: int | None = Field(default=None, primary_key=True)
+    project: str
+    task: str
+    action: str
+    """`promote` puts `adapter` on top; `rollback` takes the top away."""
+    adapter: str
+    """promote: the one that serves from here on. rollback: the one that no longer does."""
+    at_ms: int
+
+
+class RunRow(SQLModel, table=True):
+    """One learning run. At most one is `running`: a partial unique index sees to it."""
+
+    __tablename__ = "run"
+
+    seq: int | None = Field(default=None, primary_key=True)
+    id: str = Field(unique=True)
+    project: str
+    task: str
+    objective: str
+    trigger: str
+    state: str
+    pid: int
+    pid_started: str
+    """When that process began, in the system's words: a reused pid is another process."""
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    message: str = ""
+    adapter: str = Field(unique=True)
+    parent: str
+    started_ms: int
+    finished_ms: int | None = None
+
+
+class MetaRow(SQLModel, table=True):
+    """Single values: counters of adapter names, when the learner was last tried."""
+
+    __tablename__ = "meta"
+
+    key: str = Field(primary_key=True)
+    value: str
