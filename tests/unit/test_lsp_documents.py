@@ -1,4 +1,4 @@
-"""Documents: positions in every encoding, line ends as LSP has them, and contentChanges against a reference that works on bytes."""
+"""Documents: positions in every encoding, line ends as LSP has them, contentChanges in order."""
 
 from typing import Any
 
@@ -65,7 +65,9 @@ def test_changes_apply_in_order_each_to_the_text_before_it() -> None:
     assert (document.text, document.version) == ("all new", 2)
 
 
-@pytest.mark.parametrize("change", [None, {}, {"text": 3}, {"text": "a", "range": 5}, {"text": "a", "range": {"start": {"line": -1}}}])
+@pytest.mark.parametrize(
+    "change", [None, {}, {"text": 3}, {"text": "a", "range": 5}, {"text": "a", "range": {"start": {"line": -1}}}]
+)
 def test_a_change_of_another_shape_is_refused(change: Any) -> None:
     with pytest.raises(BadParams):
         _document("abc").change(2, [change])
@@ -78,7 +80,8 @@ def test_half_characters_become_replacement_characters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("offered", "chosen"), [(["utf-8", "utf-16"], "utf-8"), (["utf-7", "utf-32"], "utf-32"), (None, "utf-16"), ([], "utf-16"), ("x", "utf-16")]
+    ("offered", "chosen"),
+    [(["utf-8", "utf-16"], "utf-8"), (["utf-7", "utf-32"], "utf-32"), (None, "utf-16"), ([], "utf-16"), ("x", "utf-16")],
 )
 def test_the_first_known_encoding_is_taken(offered: Any, chosen: str) -> None:
     assert negotiate(offered) == chosen

@@ -1,4 +1,4 @@
-"""Tracking: what becomes of a suggestion, told from changes alone. Tables of real behaviour, and random edits against a reference."""
+"""Tracking: what becomes of a suggestion, told from changes alone. Tables of behaviour, random edits against a reference."""
 
 import random
 from dataclasses import dataclass, field
@@ -433,10 +433,8 @@ def test_after_any_edits_the_hole_is_what_a_labelled_text_says(text: str, seed: 
             start, end, kept = (start + 1, end, "") if keep_first else (start, end - 1, "")
         else:
             kept = inserted
-        if start == end:
-            inside = left <= start <= right
-        else:
-            inside = (start < right and end > left) or (left == right and start < left < end)
+        swallowed = left == right and start < left < end
+        inside = left <= start <= right if start == end else (start < right and end > left) or swallowed
         label = "hole" if inside else ("before" if end <= left else "after")
         labelled[start:end] = [(character, label) for character in kept]
         after = "".join(character for character, _ in labelled)

@@ -77,8 +77,9 @@ class Folder:
         path = self.root / FILE
         line = f"learning = {str(learning).lower()}\n"
         old = path.read_text(encoding="utf-8") if path.exists() else "# What Tacit may do in this workspace.\n"
-        # At the top: after a [table] header it would belong to that table. The comment may stay above it.
-        head, rest = ("", old) if not old.startswith("#") else (old[: old.index("\n") + 1], old[old.index("\n") + 1 :])
+        # At the top: after a [table] header it would belong to that table. A comment may stay above it.
+        comment, end, below = old.partition("\n")
+        head, rest = (comment + "\n", below) if comment.startswith("#") else ("", comment + end + below)
         new = path.with_name(f"{FILE}.{os.getpid()}.new")
         new.write_text(head + line + rest, encoding="utf-8")
         new.replace(path)
