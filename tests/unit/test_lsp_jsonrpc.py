@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -37,7 +38,14 @@ class Peer:
         self.connection.handle("refuse", self._refuse)
         self.connection.handle("badly", self._badly)
         self.connection.notified("note", self.noted.append)
+        self.output = bytearray()
+        self.reader = threading.Thread(target=self._drain, daemon=True)
+        self.reader.start()
         self.task = asyncio.create_task(self.connection.run())
+
+    def _drain(self) -> None:
+        while piece := os.read(self.read_end, 1 << 20):
+            self.output += piece
 
     async def _echo(self, params: Any) -> Any:
         return params
@@ -62,13 +70,12 @@ class Peer:
         """Close the input; everything that was answered."""
         os.close(self.write_end)
         await self.task
-        os.close(self._ends[1])
-        data = b""
-        while piece := os.read(self.read_end, 1 << 20):
-            data += piece
+        source, sink = self._ends
+        os.close(sink)
+        await asyncio.to_thread(self.reader.join, 10)
         os.close(self.read_end)
-        os.close(self._ends[0])
-        return list(Frames().feed(data))
+        os.close(source)
+        return list(Frames().feed(bytes(self.output)))
 
 
 @pytest.fixture
