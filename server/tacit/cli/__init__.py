@@ -16,12 +16,11 @@ INTERRUPTED = 130
 
 def main() -> None:
     """The console script. Always ends by SystemExit."""
-    if sys.argv[1:2] == ["lsp"]:
-        from tacit.lsp.main import main as language_server
-
-        sys.argv = ["tacit lsp", *sys.argv[2:]]
-        sys.exit(language_server())
     try:
+        if sys.argv[1:2] == ["lsp"]:
+            from tacit.lsp.main import main as language_server
+
+            sys.exit(language_server(sys.argv[2:]))
         # Typer, rich and the commands: a Ctrl-C while they are imported is as quiet as a later one.
         from tacit.cli.commands import build
 

@@ -29,7 +29,7 @@ def lsp() -> None:
     # `tacit lsp` itself never comes here: main() starts it before typer is imported. This entry is for `tacit --help`.
     from tacit.lsp.main import main
 
-    raise typer.Exit(main())
+    raise typer.Exit(main([]))
 
 
 def load(name: str) -> Callable[..., Any] | typer.Typer:

@@ -43,24 +43,35 @@ _RULES = (
     _Rule(
         "assigned",
         re.compile(
-            r"(?i)[\w.-]{0,64}(?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?key|auth[_-]?token|access[_-]?token"
+            r"(?i)(?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?key|auth[_-]?token|access[_-]?token"
             r"|private[_-]?key|client[_-]?secret|credential)[\w.-]{0,32}['\"]?\]?\s{0,8}(?::=|=>|=|:)\s{0,8}[rbu]?"
-            # A literal in quotes; not a placeholder such as "<your key>", "${KEY}" or "{key}".
-            r"['\"`](?![<{$%])([^\s'\"`]{6,512})['\"`]"
+            # A literal in quotes; not a placeholder such as "<your-key>", "${KEY}", "{key}" or "%(key)s".
+            r"['\"`](?!<[^\s'\"`]*>['\"`]|\$\{|\$[A-Za-z_]+['\"`]|\{[^\s'\"`]*\}['\"`]|%\()([^\s'\"`]{6,512})['\"`]"
         ),
     ),
     # NAME=value without quotes, as in .env files and shell exports: the name is upper case there.
     _Rule(
         "assigned",
         re.compile(
-            r"(?m)^\s*(?:export\s+)?[A-Z0-9_]*(?:PASSWORD|PASSWD|SECRET|API_?KEY|ACCESS_?KEY|TOKEN|CREDENTIAL)[A-Z0-9_]*=([^\s'\"$<{(]{6,512})\s*$"
+            r"(?m)^[ \t]{0,64}(?:export[ \t]{1,8})?"
+            r"[A-Z0-9_]{0,64}(?:PASSWORD|PASSWD|SECRET|API_?KEY|ACCESS_?KEY|TOKEN|CREDENTIAL)[A-Z0-9_]{0,64}"
+            r"=([^\s'\"$<{(]{6,512})[ \t]{0,64}$"
         ),
     ),
 )
 
+_MARK = re.compile(r"<redacted:[a-z-]+>")
+
 
 def redact(text: str) -> str:
     """The text with every recognised secret replaced. Idempotent: redacting twice changes nothing more."""
+    # One secret's mark can lay bare the edge of another that was glued to it. Each round leaves less text outside marks.
+    while (once := _round(text)) != text:
+        text = once
+    return text
+
+
+def _round(text: str) -> str:
     for kind, pattern in _RULES:
         mark = f"<redacted:{kind}>"
         if pattern.groups:
@@ -72,4 +83,4 @@ def redact(text: str) -> str:
 
 def _replace_group(match: re.Match[str], mark: str) -> str:
     whole, start, end = match.group(0), match.start(1) - match.start(0), match.end(1) - match.start(0)
-    return whole if whole[start:end].startswith("<redacted:") else whole[:start] + mark + whole[end:]
+    return whole if _MARK.fullmatch(whole, start, end) else whole[:start] + mark + whole[end:]
