@@ -6,6 +6,7 @@ developer types. Kinds are structured (a recognisable shape) or assigned (a lite
 """
 
 import re
+from functools import partial
 from typing import NamedTuple
 
 
@@ -74,13 +75,10 @@ def redact(text: str) -> str:
 def _round(text: str) -> str:
     for kind, pattern in _RULES:
         mark = f"<redacted:{kind}>"
-        if pattern.groups:
-            text = pattern.sub(lambda match, mark=mark: _replace_group(match, mark), text)
-        else:
-            text = pattern.sub(mark, text)
+        text = pattern.sub(partial(_replace_group, mark) if pattern.groups else mark, text)
     return text
 
 
-def _replace_group(match: re.Match[str], mark: str) -> str:
+def _replace_group(mark: str, match: re.Match[str]) -> str:
     whole, start, end = match.group(0), match.start(1) - match.start(0), match.end(1) - match.start(0)
     return whole if _MARK.fullmatch(whole, start, end) else whole[:start] + mark + whole[end:]
