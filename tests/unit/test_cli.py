@@ -183,7 +183,10 @@ def test_doctor_tells_no_server_from_one_that_hangs(home: Home) -> None:
     assert level(doctor.check_server(home)) == "ok"
     with home.lock.open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
+        held.write('{"pid": 4321, "socket": "x"}')
+        held.flush()
         assert level(doctor.check_server(home)) == "fail"
+        assert "kill -9 4321" in doctor.check_server(home)[0].mend
 
 
 def test_doctor_judges_sqlite_by_version() -> None:

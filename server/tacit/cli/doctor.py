@@ -245,8 +245,10 @@ def check_server(home: Home) -> list[Finding]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                mend = f"End that process (`fuser {home.lock}` names it), then `tacit up`."
-                return [Finding("server", "fail", f"a process holds {home.lock} and does not answer", mend)]
+                pid = re.search(r'"pid": (\d+)', lock.read().decode(errors="replace"))
+                end = f"kill -9 {pid.group(1)}" if pid else f"fuser -k {home.lock}"
+                mend = f"Wait a minute; then end it with `{end}` and start it with `tacit up`. No acknowledged event is lost."
+                return [Finding("server", "fail", f"a server holds {home.lock} and does not answer", mend)]
     if home.socket.exists():
         return [Finding("server", "warn", f"none runs; {home.socket} was left by one that was killed", "`tacit up` replaces it.")]
     return [Finding("server", "ok", "none runs; `tacit up` or an editor starts it")]
