@@ -12,7 +12,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from tacit.protocol.adapters import ADAPTER_FILES, MANIFEST, FileDigest, Manifest, RunInfo
-from tacit.server.engine.lora_gguf import MODULES, Base
+from tacit.server.engine.gguf_header import Base
+from tacit.server.engine.lora_gguf import MODULES
 
 RANK = 8
 SPREAD_A, SPREAD_B = 0.05, 0.01

@@ -21,7 +21,7 @@ from tacit.protocol.completion import BASE_POLICY, CompleteRequest, Context
 from tacit.protocol.errors import TacitError
 from tacit.protocol.events import new_id
 from tacit.protocol.home import Home
-from tacit.server.engine.lora_gguf import read_base
+from tacit.server.engine.gguf_header import read_base
 
 PROJECT = "bench-swap"
 MAX_TOKENS = 12

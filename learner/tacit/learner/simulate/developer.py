@@ -97,7 +97,12 @@ def decide(suggestion: str, wanted: str, waited: float, traits: Traits, random: 
 
 
 def acceptance(suggestion: str, wanted: str, waited: float, traits: Traits) -> float:
-    """P(accept), before slips."""
+    """P(accept), before slips: of all of it or of its first line, whichever is more welcome."""
+    lines = {suggestion, suggestion.partition("\n")[0] or suggestion}
+    return max(_welcome(head, wanted, waited, traits) for head in lines)
+
+
+def _welcome(suggestion: str, wanted: str, waited: float, traits: Traits) -> float:
     logit = (
         traits.prefix_match * common_prefix(suggestion, wanted) / max(1, len(suggestion))
         + traits.similarity * similarity(suggestion, wanted)

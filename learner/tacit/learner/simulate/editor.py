@@ -123,6 +123,7 @@ class Editor:
         self._documents: dict[str, Document] = {}
         self._next_id = 0
         self._process: asyncio.subprocess.Process | None = None
+        self._ended = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -144,6 +145,7 @@ class Editor:
             env=self._environment,
             limit=MAX_FRAME,
         )
+        self._ended = False
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._read_stderr())]
         try:
             result = await self.request("initialize", self._initialize_params(), timeout=timeout)
@@ -318,6 +320,7 @@ class Editor:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
+            self._ended = True
             closed = EditorClosed("The language server ended. " + "\n".join(self.stderr))
             for waiting in [pending.answer for pending in self._pending.values()] + [watch.seen for watch in self._watches]:
                 if not waiting.done():
@@ -374,7 +377,7 @@ class Editor:
 
     def _write(self, message: Json) -> None:
         stdin = self._child().stdin
-        if stdin is None or stdin.is_closing():
+        if stdin is None or stdin.is_closing() or self._ended:
             raise EditorClosed("The language server has closed its input. " + "\n".join(self.stderr))
         body = json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass")
         stdin.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))

@@ -1,19 +1,24 @@
 """Where a scripted developer stops and asks: places in a Python file at the boundaries of statements and blocks. Pure."""
 
 import ast
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from random import Random
 from typing import Literal
 
-Kind = Literal["statement", "value", "arguments", "header", "block"]
+Kind = Literal["statement", "started", "value", "arguments", "header", "block"]
 
-SHORTEST, LONGEST = 16, 200
+SHORTEST, LONGEST = 10, 200
 """Characters that are still to be written when the developer asks."""
 MOST_LINES = 4
 GAP = 60
 """Characters of finished text between two places, so that one is not the other's context alone."""
+
+_REST = re.compile(r"[ .(\[]")
+"""After which typing pauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +72,17 @@ class _Finder:
     def of(self, node: ast.AST) -> Iterator[Place]:
         match node:
             case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value):
-                yield self._whole(node)
+                yield from self._whole(node)
                 yield self._rest(node, self._start(value), "value")
                 yield from self._arguments(node, value)
             case ast.Return(value=ast.expr() as value):
-                yield self._whole(node)
+                yield from self._whole(node)
                 yield self._rest(node, self._start(value), "value")
             case ast.Expr(value=ast.Call() as value):
-                yield self._whole(node)
+                yield from self._whole(node)
                 yield from self._arguments(node, value)
             case ast.AugAssign() | ast.Raise() | ast.Assert():
-                yield self._whole(node)
+                yield from self._whole(node)
             case ast.If(body=body) | ast.For(body=body) | ast.While(body=body) | ast.With(body=body):
                 yield from self._header(node)
                 if len(body) > 1:
@@ -98,8 +103,15 @@ class _Finder:
             and not after.strip()
         )
 
-    def _whole(self, node: ast.stmt) -> Place:
-        return self._rest(node, self._start(node), "statement")
+    def _whole(self, node: ast.stmt) -> Iterator[Place]:
+        start, end = self._start(node), self._end(node)
+        yield Place(start, start, end, "statement")
+        yield from self._started(start, end)
+
+    def _started(self, start: int, end: int) -> Iterator[Place]:
+        """The first words are typed, and the fingers rest after one of them."""
+        for found in islice(_REST.finditer(self.source, start + 2, end), 2):
+            yield Place(start, found.end(), end, "started")
 
     def _rest(self, node: ast.stmt, pause: int, kind: Kind) -> Place:
         return Place(self._start(node), pause, self._end(node), kind)
@@ -114,6 +126,7 @@ class _Finder:
         line = self.source[start:].partition("\n")[0].rstrip()
         if line.endswith(":"):
             yield Place(start, start, start + len(line), "header")
+            yield from self._started(start, start + len(line))
 
     def _start(self, node: ast.stmt | ast.expr) -> int:
         return self._offset(node.lineno, node.col_offset)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tacit.learner.simulate.places import Place, choose_places, find_places
+from tacit.learner.simulate.places import Place, choose_places
 from tacit.protocol.errors import BadRequest
 
 FEWEST_LINES, MOST_LINES = 40, 700
-FEWEST_PLACES = 8
+FEWEST_PLACES = 4
+"""That a file must offer, apart from one another; fewer if fewer are asked for."""
 HELD_OUT_PLACES = 25
 """At most."""
 TRAINING_PLACES = 100
@@ -84,11 +85,13 @@ def read_source(path: Path, folder: Path, random: Random, per_file: int) -> Sour
     """None if the file is too short, too long, no Python, or offers too few places."""
     try:
         text = path.read_text(encoding="utf-8")
-        if not FEWEST_LINES <= text.count("\n") <= MOST_LINES or len(find_places(text)) < FEWEST_PLACES:
+        if not FEWEST_LINES <= text.count("\n") <= MOST_LINES:
             return None
+        places = choose_places(text, per_file, random)
     except (SyntaxError, ValueError):
         return None
-    places = choose_places(text, per_file, random)
+    if len(places) < min(per_file, FEWEST_PLACES):
+        return None
     return Source(path.relative_to(folder).as_posix(), text, tuple(places))
 
 

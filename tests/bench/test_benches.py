@@ -1,0 +1,50 @@
+"""Every bench runs, and returns what every bench returns. Short runs with a tiny real model; no figure is judged here."""
+
+import json
+from pathlib import Path
+
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from tacit.cli.bench import bench
+
+
+def run(tmp_path: Path, *arguments: str) -> dict[str, object]:
+    out = tmp_path / "report.json"
+    result = CliRunner().invoke(bench, [*arguments, "--json", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "goal" in result.output
+    assert not psutil.Process().children(recursive=True), "a bench leaves no process behind"
+    report: dict[str, object] = json.loads(out.read_text())
+    assert {"bench", "date", "version", "hardware", "model", "rows", "goals"} <= report.keys()
+    return report
+
+
+def goals(report: dict[str, object]) -> dict[str, dict[str, float]]:
+    return {goal["name"]: goal for goal in report["goals"]}  # type: ignore[attr-defined]
+
+
+def rows(report: dict[str, object]) -> dict[str, dict[str, float]]:
+    return {row["what"]: row for row in report["rows"]}  # type: ignore[attr-defined]
+
+
+@pytest.mark.timeout(300)
+def test_latency_measures_every_goal(tmp_path: Path, tiny_model: Path) -> None:
+    report = run(tmp_path, "latency", "--prompts", "3", "--model", str(tiny_model))
+    found = goals(report)
+    measured = {name for name, goal in found.items() if goal["value"] is not None}
+    assert {name for name in found if not name.startswith("cancelled")} <= measured
+    assert rows(report)["through the language server"]["n"] == rows(report)["straight to the engine"]["n"] > 0
+    # Not a time: the same seed and prompt give the same tokens on both ways.
+    assert any(f"{rows(report)['added, prompt by prompt']['n']} of " in remark for remark in report["remarks"])  # type: ignore[attr-defined]
+
+
+@pytest.mark.timeout(300)
+def test_swap_moves_back_and_forth_without_a_failure(tmp_path: Path, tiny_model: Path) -> None:
+    report = run(tmp_path, "swap", "--swaps", "6", "--streams", "2", "--model", str(tiny_model))
+    found = goals(report)
+    for name in ("swaps that did not happen", "failed requests", "answers by a policy that was not serving"):
+        assert found[name]["met"], report
+    assert rows(report)["rollback"]["n"] == 1
+    assert rows(report)["answers meanwhile, 2 streams"]["n"] >= 6
