@@ -12,7 +12,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tacit.protocol.errors import ModelUnavailable, Refused
-from tacit.server.engine.lora_gguf import Base, convert, digest, fit, read_base
+from tacit.server.engine.gguf_header import Base, read_base
+from tacit.server.engine.lora_gguf import convert, digest, fit
 
 HIDDEN, LAYERS, HEADS, KV_HEADS, FEED_FORWARD, RANK = 64, 2, 2, 1, 128, 4
 BASE = Base(

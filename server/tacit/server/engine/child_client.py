@@ -6,21 +6,24 @@ kept connection would hold one of its few HTTP threads.
 
 import asyncio
 import contextlib
+import functools
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import httpx
 
 from tacit.protocol.errors import BadRequest, EngineUnavailable, ModelUnavailable
+from tacit.server.engine.gguf_header import read_vocabulary
 from tacit.server.engine.interface import Drawn, DrawStats, Sampling
 from tacit.server.engine.llama_child import ChildConfig
 from tacit.server.engine.slots import Slot, Slots
+from tacit.server.engine.split_characters import ENOUGH, Vocabulary, at_temperature, spellings
 
 START_SECONDS = 300.0
 """A large model from a slow disk."""
@@ -34,7 +37,9 @@ SMALLEST_PROB = 1.2e-38
 class Child:
     """A running process, ready to answer. Made by `start`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, socket: Path, adapters: tuple[str, ...], streams: int) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, socket: Path, model: Path, adapters: tuple[str, ...], streams: int
+    ) -> None:
         self.adapters = adapters
         """Names, in the order in which the process knows them."""
         self.idle = asyncio.Event()
@@ -42,6 +47,7 @@ class Child:
         self.idle.set()
         self._process = process
         self._socket = socket
+        self._model = model
         self._under_way = 0
         self._slots = Slots(streams)
         self._free = asyncio.Semaphore(streams)
@@ -66,7 +72,7 @@ class Child:
             # Ctrl-C is for the server, which lets running answers end.
             start_new_session=True,
         )
-        child = cls(process, socket, adapters, config.streams)
+        child = cls(process, socket, Path(config.model), adapters, config.streams)
         assert process.stdin is not None and process.stdout is not None
         try:
             process.stdin.write(config.to_line())
@@ -149,15 +155,11 @@ class Child:
         self, slot: Slot, prompt: Sequence[int], sampling: Sampling, adapter: str | None, stops: frozenset[int]
     ) -> AsyncGenerator[Drawn | DrawStats, None]:
         request = {
-            "prompt": list(prompt),
             "id_slot": slot.index,
-            "cache_prompt": bool(slot.tokens),
             # All of them: what is not named here keeps the scale it was loaded with (llama.cpp issue 28674).
             "lora": [{"id": index, "scale": float(name == adapter)} for index, name in enumerate(self.adapters)],
-            "n_predict": sampling.max_tokens,
             "temperature": sampling.temperature,
             "samplers": ["temperature"],
-            "seed": sampling.seed,
             "n_probs": 1,
             # Greedy draws have probability 1 after the fact; what is asked of them is the model's own.
             "post_sampling_probs": sampling.temperature > 0,
@@ -165,37 +167,105 @@ class Child:
             # Also makes the engine look between batches whether the connection still stands.
             "return_progress": True,
         }
-        cached, prompt_ms, generated, ended = 0, 0.0, 0, False
+        reuse = bool(slot.tokens)
         # Nothing is known of the cache until the engine says that it has begun.
         slot.tokens.clear()
-        read_at = time.perf_counter()
+        drawn: list[int] = []
+        cached, prompt_ms, read_at, ended = 0, 0.0, 0.0, False
 
         def stats() -> DrawStats:
-            generate_ms = (time.perf_counter() - read_at) * 1000 if generated else 0.0
-            return DrawStats(len(prompt), len(prompt) - cached, prompt_ms, generated, generate_ms, ended)
+            generate_ms = (time.perf_counter() - read_at) * 1000 if drawn else 0.0
+            return DrawStats(len(prompt), len(prompt) - cached, prompt_ms, len(drawn), generate_ms, ended)
 
-        async for chunk in self._chunks(request):
-            if progress := chunk.get("prompt_progress"):
-                cached, prompt_ms = int(progress["cache"]), float(progress["time_ms"])
-                slot.tokens[:] = prompt[: int(progress["processed"])]
-                if progress["processed"] == progress["total"]:
-                    read_at = time.perf_counter()
-                    yield stats()
-            elif drawn := chunk.get("completion_probabilities"):
-                if int(chunk["tokens_predicted"]) != generated + 1:
-                    # llama.cpp keeps back a token that ends within a character, and its probability for good. What was
-                    # drawn before it stands; it counts as the end.
-                    break
-                generated += 1
-                token = int(drawn[0]["id"])
-                ended = token in stops
-                slot.tokens.append(token)
-                yield Drawn(token, "" if ended else str(chunk["content"]), _logprob(drawn[0]))
-                if ended:
-                    break
+        # One request, and another after each character that was split.
+        while len(drawn) < sampling.max_tokens and not ended:
+            so_far = [*prompt, *drawn]
+            part = {
+                "prompt": so_far,
+                "cache_prompt": reuse or bool(drawn),
+                "n_predict": sampling.max_tokens - len(drawn),
+                # Another part draws with other numbers than the first.
+                "seed": (sampling.seed + len(drawn)) % 2**32,
+            }
+            first, split = len(drawn), None
+            async with contextlib.aclosing(self._chunks({**request, **part})) as chunks:
+                async for chunk in chunks:
+                    if (progress := chunk.get("prompt_progress")) and not first:
+                        cached, prompt_ms = int(progress["cache"]), float(progress["time_ms"])
+                        slot.tokens[:] = prompt[: int(progress["processed"])]
+                        if progress["processed"] == progress["total"]:
+                            read_at = time.perf_counter()
+                            yield stats()
+                    elif found := chunk.get("completion_probabilities"):
+                        kept_back = int(chunk["tokens_predicted"]) - (len(drawn) - first) - 1
+                        if kept_back:
+                            split = found[0]
+                            break
+                        token = int(found[0]["id"])
+                        ended = token in stops
+                        drawn.append(token)
+                        slot.tokens.append(token)
+                        yield Drawn(token, "" if ended else str(chunk["content"]), _logprob(found[0]))
+                        if ended:
+                            break
+            if split is None:
+                break
+            pieces = await self._pieces(request, so_far + drawn[first:], split, kept_back, sampling.temperature)
+            for piece in pieces[: sampling.max_tokens - len(drawn)]:
+                drawn.append(piece.token)
+                slot.tokens.append(piece.token)
+                yield piece
+            if not pieces:
+                # What was drawn before stands, as if it had been the last.
+                break
         yield stats()
 
-    async def _chunks(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def _pieces(
+        self, request: dict[str, Any], prompt: list[int], last: dict[str, Any], count: int, temperature: float
+    ) -> list[Drawn]:
+        """The tokens of a split character, drawn after `prompt`: `count` that were kept back, and `last`.
+
+        Empty if they cannot be told.
+        """
+        vocabulary = await asyncio.to_thread(_vocabulary, self._model)
+        data, token = bytes(last["bytes"]), int(last["id"])
+        best: list[Drawn] = []
+        for spelling in spellings(data.removesuffix(vocabulary.texts[token]), count, vocabulary.ids):
+            pieces = [
+                Drawn(piece, "", await self._score(request, [*prompt, *spelling[:place]], piece, temperature, vocabulary))
+                for place, piece in enumerate(spelling)
+            ]
+            best = max(best, pieces, key=lambda pieces: sum(piece.logprob for piece in pieces) if pieces else -math.inf)
+        return [*best, Drawn(token, data.decode(errors="replace"), _logprob(last))] if best else []
+
+    async def _score(
+        self, request: dict[str, Any], prompt: list[int], token: int, temperature: float, vocabulary: Vocabulary
+    ) -> float:
+        """log μ of a token after a prompt that the slot has just read."""
+        for count in (ENOUGH, len(vocabulary.texts)) if temperature <= 1 else (len(vocabulary.texts),):
+            only = {
+                "prompt": prompt,
+                "cache_prompt": True,
+                "n_predict": 1,
+                "seed": 0,
+                "n_probs": count,
+                # Probabilities before sampling, of which a bias is part. It makes sure that what is drawn is a whole character:
+                # for others no probabilities are sent.
+                "post_sampling_probs": False,
+                "logit_bias": [[vocabulary.ids[b" "], 1000.0]],
+            }
+            logprobs: dict[int, float] = {}
+            async with contextlib.aclosing(self._chunks({**request, **only})) as chunks:
+                async for chunk in chunks:
+                    for found in chunk.get("completion_probabilities", ()):
+                        logprobs = {
+                            int(one["id"]): float(one["logprob"]) for one in found["top_logprobs"] if one["logprob"] is not None
+                        }
+            if token in logprobs:
+                return at_temperature(logprobs, token, temperature)
+        raise EngineUnavailable("The engine did not say how likely a token was.", mend="Try again.")
+
+    async def _chunks(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """The answer's server-sent events up to the last."""
         try:
             async with self._http.stream("POST", "/completion", json=request) as response:
@@ -213,6 +283,11 @@ class Child:
         except httpx.TransportError as error:
             raise _gone(error) from error
         raise EngineUnavailable("The engine ended its answer early.", mend="It is being restarted; try again.")
+
+
+@functools.lru_cache(maxsize=1)
+def _vocabulary(model: Path) -> Vocabulary:
+    return Vocabulary(read_vocabulary(model))
 
 
 def _unused(socket: str) -> Path:

@@ -20,9 +20,10 @@ from tacit.protocol.errors import EngineUnavailable, ModelUnavailable, NotFound,
 from tacit.protocol.fim import QWEN, FimTokens
 from tacit.protocol.home import Home
 from tacit.server.engine.child_client import Child, engine_threads
+from tacit.server.engine.gguf_header import Base, read_base
 from tacit.server.engine.interface import Drawn, DrawStats, Sampling
 from tacit.server.engine.llama_child import ChildConfig
-from tacit.server.engine.lora_gguf import Base, convert, digest, read_base
+from tacit.server.engine.lora_gguf import convert, digest
 from tacit.server.settings import Settings
 
 BATCH_TOKENS_PER_THREAD = 8

@@ -6,10 +6,8 @@ Formats: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md and PEFT's ch
 
 import hashlib
 import json
-import mmap
 import os
 import re
-import struct
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +18,8 @@ import gguf
 import numpy as np
 import safetensors
 
-from tacit.protocol.errors import ModelUnavailable, Refused
+from tacit.protocol.errors import Refused
+from tacit.server.engine.gguf_header import Base
 
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
@@ -55,17 +54,6 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
     "layer_replication": ([], None),
     "trainable_token_indices": ([], {}, None),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """What an adapter has to fit."""
-
-    architecture: str
-    shapes: Mapping[str, tuple[int, ...]]
-    """Name of each tensor → its lengths as numpy would give them: a weight is (outputs, inputs)."""
-    heads: int
-    kv_heads: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +111,7 @@ def fit(tensors: Mapping[str, Matrix], base: Base, rank: int) -> dict[str, Lora]
         if pair.keys() != {"A", "B"}:
             raise Refused(f"The adapter holds only half of its change to `{target}`.")
         if target not in base.shapes:
-            raise Refused(f"The adapter changes `{target}`, which the base model does not have.")
+            raise Refused(f"The adapter changes `{target}`, which the base model does not have. It was made for another base.")
         a, b = pair["A"], pair["B"]
         outputs, inputs = base.shapes[target]
         if a.shape != (rank, inputs) or b.shape != (outputs, rank):
@@ -196,80 +184,3 @@ def _write(path: Path, architecture: str, alpha: float, loras: Mapping[str, Lora
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-def read_base(path: Path) -> Base:
-    """Architecture and shapes from the header of a GGUF file. ModelUnavailable if it is not one.
-
-    The gguf package's reader makes an object of each of 300,000 vocabulary entries, which takes seconds; this steps over them.
-    """
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _Header(data).base()
-    except OSError as error:
-        raise ModelUnavailable(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, struct.error, UnicodeDecodeError) as error:
-        raise ModelUnavailable(
-            f"{path} is not a usable GGUF model ({error}).", mend="Fetch it again: `tacit models pull`."
-        ) from error
-
-
-class _Header:
-    """A cursor over a GGUF header, version 2 or 3, little-endian."""
-
-    _SCALARS: tuple[str | None, ...] = ("<B", "<b", "<H", "<h", "<I", "<i", "<f", "<?", None, None, "<Q", "<q", "<d")
-    _STRING, _ARRAY = 8, 9
-
-    def __init__(self, data: mmap.mmap) -> None:
-        self._data = data
-        self._at = 0
-
-    def base(self) -> Base:
-        magic, version, tensors, entries = self._take("<4sIQQ")
-        if magic != b"GGUF" or version not in (2, 3):
-            raise ValueError("no GGUF header")
-        fields = {self._string(): self._value() for _ in range(entries)}
-        shapes = {}
-        for _ in range(tensors):
-            name = self._string()
-            (dimensions,) = self._take("<I")
-            # llama.cpp counts from the innermost.
-            shapes[name] = tuple(reversed(self._take(f"<{dimensions}Q")))
-            self._take("<IQ")
-        architecture = str(fields["general.architecture"])
-        heads = int(fields[f"{architecture}.attention.head_count"])
-        kv_heads = int(fields.get(f"{architecture}.attention.head_count_kv", heads))
-        return Base(architecture, shapes, heads, kv_heads)
-
-    def _take(self, layout: str) -> tuple[Any, ...]:
-        values = struct.unpack_from(layout, self._data, self._at)
-        self._at += struct.calcsize(layout)
-        return values
-
-    def _string(self) -> str:
-        (length,) = self._take("<Q")
-        self._at += length
-        return self._data[self._at - length : self._at].decode("utf-8")
-
-    def _value(self) -> Any:
-        """The next field's value; None for an array, which is stepped over."""
-        (kind,) = self._take("<I")
-        if kind == self._STRING:
-            return self._string()
-        if kind != self._ARRAY:
-            return self._take(self._layout(kind))[0]
-        item, count = self._take("<IQ")
-        if item == self._STRING:
-            unpack, at, data = struct.Struct("<Q").unpack_from, self._at, self._data
-            for _ in range(count):
-                at += 8 + unpack(data, at)[0]
-            self._at = at
-        else:
-            self._at += count * struct.calcsize(self._layout(item))
-        return None
-
-    def _layout(self, kind: int) -> str:
-        layout = self._SCALARS[kind] if kind < len(self._SCALARS) else None
-        if layout is None:
-            raise ValueError(f"field of unknown kind {kind}")
-        return layout
