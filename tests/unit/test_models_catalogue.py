@@ -11,7 +11,7 @@ from tacit.protocol.errors import BadRequest, Conflict, ModelUnavailable, NotFou
 from tacit.server.models import cache, catalogue, resolve
 from tacit.server.models.cache import add
 from tacit.server.models.catalogue import BUILT_IN, PackageParts
-from tacit.server.models.choose import LARGER, SMALL, Hardware, choose
+from tacit.server.models.choose import LARGER, LARGEST, SMALL, Hardware, choose
 
 GGUF = b"GGUF" + bytes(1000)
 
@@ -51,6 +51,13 @@ def test_a_large_gpu_is_named_and_its_part_told() -> None:
     assert choice.model == LARGER
     assert "NVIDIA H200 trains adapters but does not serve" in choice.reason
     assert "GPU" not in choose(Hardware(32, "NVIDIA T400", 4_000)).reason
+
+
+def test_vllm_on_a_large_gpu_gets_the_largest() -> None:
+    choice = choose(Hardware(4, "NVIDIA L4", 24_564), "vllm")
+    assert choice.model == LARGEST == catalogue.find(LARGEST).name
+    assert "NVIDIA L4 has 25 GB" in choice.reason
+    assert choose(Hardware(4, "NVIDIA T4", 16_000), "vllm").model == SMALL
 
 
 def test_an_unknown_name_lists_the_known(empty_models: Path) -> None:

