@@ -7,12 +7,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, modeling_gguf_pytorch_utils
 from transformers.utils import logging as transformers_logging
 
 from tacit.protocol.errors import ModelUnavailable
@@ -94,3 +95,7 @@ def quiet() -> None:
     logging: Any = transformers_logging
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    # The GGUF reader's bar knows no switch.
+    reader: Any = modeling_gguf_pytorch_utils
+    if not isinstance(reader.tqdm, partial):
+        reader.tqdm = partial(reader.tqdm, disable=True)

@@ -100,6 +100,8 @@ class Policy:
             self._model = PeftModel.from_pretrained(base, str(parent), adapter_name=_TRAINED, is_trainable=True)
         self._names: dict[str, str] = {CANDIDATE: _TRAINED}
         self.device: torch.device = next(base.parameters()).device
+        self.size: int = sum(p.numel() for p in base.parameters())
+        """Parameters, adapters included."""
 
     def add(self, version: str, folder: Path) -> None:
         """Make a published adapter usable beside the candidate."""

@@ -1,0 +1,83 @@
+"""`python -m tacit.learner`: one run in a process of its own, as the server's schedule starts it. Prints one JSON line.
+
+Exit codes: 0 published, 3 skipped, 4 refused by the gate, 1 failed, 130 interrupted.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import tomllib
+from pathlib import Path
+
+from tacit.protocol.client import TacitClient
+from tacit.protocol.errors import TacitError
+from tacit.protocol.home import Home
+
+EXIT_CODES = {"published": 0, "skipped": 3, "refused": 4, "failed": 1, "interrupted": 130}
+NICENESS = 10
+"""The developer's own work comes first."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tacit.learner", description="Run the learner once.")
+    parser.add_argument("--project", required=True)
+    parser.add_argument("--trigger", choices=("nightly", "manual"), default="manual")
+    parser.add_argument("--objective", default=None)
+    parser.add_argument("--min-samples", type=int, default=None)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--socket", type=Path, default=None, help="The server's Unix socket.")
+    options = parser.parse_args(arguments)
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    home = Home.from_environment()
+    try:
+        return asyncio.run(_run(home, options))
+    except KeyboardInterrupt:
+        return EXIT_CODES["interrupted"]
+    except asyncio.CancelledError:
+        return EXIT_CODES["interrupted"]
+    except TacitError as error:
+        print(json.dumps({"state": "failed", "message": str(error)}))
+        return EXIT_CODES["failed"]
+
+
+async def _run(home: Home, options: argparse.Namespace) -> int:
+    # torch and transformers take seconds to import: only once it is known that there is something to do.
+    from tacit.learner.run import LearnOptions, learn
+
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    async with TacitClient(options.socket or home.socket) as client:
+        outcome = await learn(
+            client,
+            home,
+            LearnOptions(
+                project=options.project,
+                trigger=options.trigger,
+                objective=options.objective or str(setting(home, "objective", "topr")),
+                min_samples=options.min_samples or int(setting(home, "min_samples", 200)),
+                seed=options.seed,
+            ),
+        )
+    print(json.dumps({"state": outcome.state, "message": outcome.message, "adapter": outcome.adapter, "run": outcome.run_id}))
+    return EXIT_CODES[outcome.state]
+
+
+def setting(home: Home, name: str, default: str | int) -> str | int:
+    """A setting of the server: the environment, then config.toml. The server has already refused what cannot be used."""
+    if (value := os.environ.get(f"TACIT_{name.upper()}")) is not None:
+        return value
+    try:
+        found = tomllib.loads(home.config.read_text(encoding="utf-8")).get(name, default)
+    except (OSError, ValueError):
+        return default
+    return found if isinstance(found, str | int) else default
+
+
+if __name__ == "__main__":
+    sys.exit(main())

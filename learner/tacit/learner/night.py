@@ -1,0 +1,205 @@
+"""The heavy steps of one run, each a plain blocking call: prepare, check the logs, train, probe, replay. Touches the model,
+the cache and the run's folder; never the network.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import torch
+
+from tacit.learner import baseline, evaluate, gate
+from tacit.learner.base import Tokenizer, best_device, load, prepare
+from tacit.learner.evaluate import Text
+from tacit.learner.policy import CANDIDATE, Policy
+from tacit.learner.samples import Sample, sample_of
+from tacit.learner.train import TrainResult, TrainSettings, train
+from tacit.protocol.adapters import Probe, ProbeResponse
+from tacit.protocol.completion import BASE_POLICY
+from tacit.protocol.events import SuggestionRecord
+from tacit.protocol.fim import QWEN, prompt_tokens
+from tacit.protocol.home import Home
+
+Progress = Callable[[str, int, int], None]
+"""(stage, done, total); called from any thread."""
+
+LONGEST_PROMPT = 3500
+"""Tokens; longer ones do not fit into the engine's context either."""
+CHECKED_TOKENS = 6000
+"""How much is read again in the first check: half a minute on two cores."""
+EXACT_PARAMETERS = 2_000_000_000
+"""Up to this size the checks compute in fp32; beyond it the memory is not there, and bf16 is within the bound as well."""
+PROBE_TOKENS = 2
+RECORDED_PROBES = 8
+"""How many probes the report keeps, for the server to repeat at every promotion."""
+GENERATED_TOKENS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The base model as the server knows it."""
+
+    path: Path
+    sha256: str
+
+
+class Night:
+    """One base model in memory, the candidate on it. Not to be used from two threads at once."""
+
+    def __init__(self, home: Home, model: Model, parent: str, progress: Progress) -> None:
+        self._home = home
+        self._model = model
+        self._parent = parent
+        self._progress = progress
+        self._policy: Policy | None = None
+        torch.set_num_threads(os.cpu_count() or 1)
+        progress("preparing the base model", 0, 1)
+        self._folder = prepare(model.path, model.sha256, home)
+        self.tokenizer = Tokenizer(self._folder)
+
+    def samples(self, records: Sequence[SuggestionRecord]) -> list[Sample]:
+        """In order of the records, without those whose prompt is too long."""
+        made: list[Sample] = []
+        for count, record in enumerate(records):
+            self._progress("reading suggestions", count, len(records))
+            sample = sample_of(record, self.tokenizer.encode, self.tokenizer.decode, self._model.sha256)
+            if len(sample.prompt) <= LONGEST_PROMPT:
+                made.append(sample)
+        return made
+
+    def load(self, seed: int) -> None:
+        """Read the weights; the candidate starts from the parent."""
+        self._progress("loading the base model", 0, 1)
+        own = self._home.adapters / self._parent
+        parent = None if self._parent == BASE_POLICY else own
+        self._policy = Policy(load(self._folder, best_device()), parent=parent, seed=seed)
+        if parent is not None:
+            self._policy.add(self._parent, own)
+
+    def check_logs(self, samples: Sequence[Sample]) -> gate.Check:
+        """Recompute what the engine logged under the adapters that drew it, the newest draws first."""
+        chosen: list[Sample] = []
+        left = CHECKED_TOKENS
+        for sample in sorted((s for s in samples if s.tokens), key=lambda s: s.at, reverse=True):
+            left -= len(sample.prompt) + len(sample.tokens)
+            if left < 0 and chosen:
+                break
+            if self._usable(sample.policy_version):
+                chosen.append(sample)
+        tokens: list[gate.Agreement] = []
+        with self._exactly():
+            for version in sorted({s.policy_version for s in chosen}):
+                drawn = [s for s in chosen if s.policy_version == version]
+                texts = [Text(s.prompt, s.tokens, s.temperature) for s in drawn]
+                found = self._score("checking the logs", version, texts)
+                for sample, logprobs in zip(drawn, found, strict=True):
+                    pairs = zip(sample.logprobs, logprobs, strict=True)
+                    tokens += [gate.Agreement(engine, trainer, sample.temperature) for engine, trainer in pairs]
+        return gate.agreement("logged draws", tokens)
+
+    def train(self, samples: Sequence[Sample], settings: TrainSettings, objective: str, stop: Event, out: Path) -> TrainResult:
+        """Train the candidate and write it to `out` as PEFT does."""
+        expected = baseline.advantages(samples)
+        result = train(self.policy, samples, expected, self._parent, settings, objective, self._progress, stop)
+        self.policy.save(out, self._model.sha256)
+        return result
+
+    def probe_prompts(self, samples: Sequence[Sample], count: int) -> list[tuple[int, ...]]:
+        """Short prompts from real places: an engine on a CPU reads them in half a second each."""
+        prompts: dict[tuple[int, ...], None] = {}
+        for back in range(0, 400, 40):
+            for sample in samples:
+                context = sample.context
+                prefix = context.prefix[: len(context.prefix) - back][-60:]
+                short = context.model_copy(update={"prefix": prefix, "suffix": context.suffix[:20]})
+                prompts[tuple(prompt_tokens(QWEN, short, self.tokenizer.encode))] = None
+                if len(prompts) >= count:
+                    return list(prompts)
+        return list(prompts)
+
+    def check_probes(self, answer: ProbeResponse) -> tuple[list[gate.Check], list[Probe]]:
+        """(checks of step 1, probes for the report: the engine's tokens with the trainer's log-probabilities)."""
+        texts = [Text(p.prompt, p.tokens) for p in answer.candidate]
+        with self._exactly():
+            found = self._score("comparing with the engine", CANDIDATE, texts)
+        tokens = [
+            gate.Agreement(engine, trainer)
+            for probe, logprobs in zip(answer.candidate, found, strict=True)
+            for engine, trainer in zip(probe.logprobs, logprobs, strict=True)
+        ]
+        checks = [
+            gate.agreement("engine and trainer agree on the candidate", tokens),
+            gate.differs(
+                [(p.tokens, p.logprobs) for p in answer.candidate],
+                [(p.tokens, p.logprobs) for p in answer.base],
+            ),
+        ]
+        recorded = [
+            Probe(prompt=p.prompt, tokens=p.tokens, logprobs=tuple(logprobs))
+            for p, logprobs in zip(answer.candidate, found, strict=True)
+            if p.tokens
+        ]
+        return checks, recorded[:RECORDED_PROBES]
+
+    def replay(self, held_out: Sequence[Sample], generations: int, seed: int) -> list[gate.Check]:
+        """Step 4: perplexity on what was written, and what is written greedily, under what serves and under the candidate."""
+        written = [s for s in held_out if s.written_tokens]
+        texts = [Text(s.prompt, s.written_tokens) for s in written]
+        before = self._score("held-out text, what serves", self._parent, texts)
+        after = self._score("held-out text, candidate", CANDIDATE, texts)
+        measured = [
+            gate.HeldOut(s.session, s.context.path, len(s.written_tokens), sum(old), sum(new))
+            for s, old, new in zip(written, before, after, strict=True)
+        ]
+        chosen = written[-generations:] if generations else []
+        longest = min(GENERATED_TOKENS, max((len(s.written_tokens) for s in chosen), default=1) + 8)
+        written_by = {
+            version: evaluate.greedy(
+                self.policy,
+                version,
+                [s.prompt for s in chosen],
+                longest,
+                self.tokenizer.decode,
+                tick=lambda done: self._progress("held-out completions", done, len(chosen)),
+            )
+            for version in (self._parent, CANDIDATE)
+        }
+        generated = [
+            gate.Generated(s.written, cut(old, s.written), cut(new, s.written))
+            for s, old, new in zip(chosen, written_by[self._parent], written_by[CANDIDATE], strict=True)
+        ]
+        return [gate.perplexity(measured, seed), gate.similarity(generated, seed), gate.length(generated)]
+
+    @property
+    def policy(self) -> Policy:
+        if self._policy is None:
+            raise RuntimeError("load() comes first")
+        return self._policy
+
+    def _score(self, stage: str, version: str, texts: Sequence[Text]) -> list[list[float]]:
+        return evaluate.log_probabilities(self.policy, version, texts, lambda done: self._progress(stage, done, len(texts)))
+
+    def _usable(self, version: str) -> bool:
+        if not self.policy.knows(version):
+            folder = self._home.adapters / version
+            if not (folder / "manifest.json").exists():
+                return False
+            self.policy.add(version, folder)
+        return True
+
+    @contextmanager
+    def _exactly(self) -> Iterator[None]:
+        if self.policy.size > EXACT_PARAMETERS:
+            yield
+            return
+        with self.policy.exact():
+            yield
+
+
+def cut(text: str, written: str) -> str:
+    """A completion, cut to the number of lines that were written: what follows would not have been shown."""
+    lines = written.count("\n") + 1
+    return "".join(text.splitlines(keepends=True)[:lines]).rstrip()

@@ -1,0 +1,102 @@
+"""What a run did, for a person and for a program: report.json and report.md. Pure, apart from writing those two files."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from tacit.learner.gate import Check
+from tacit.learner.samples import Sample
+from tacit.learner.train import TrainResult
+
+CURVE_POINTS = 12
+
+
+def counts(exported: int, fresh: Sequence[Sample], train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, Any]:
+    """How many suggestions there were and what became of them. fresh: those that the parent has not learned from."""
+    with_label = [s for s in fresh if s.reward.labelled]
+    return {
+        "exported": exported,
+        "already_learned": exported - len(fresh),
+        "labelled": len(with_label),
+        "censored": dict(Counter(s.reward.censored for s in fresh if not s.reward.labelled)),
+        "outcomes": dict(Counter(s.reward.outcome for s in with_label)),
+        "mean_reward": round(fmean(s.reward.value for s in with_label), 4) if with_label else 0.0,
+        "hindsight": sum(s.hindsight > 0 for s in train),
+        "unusable_draws": sum(not s.tokens for s in fresh),
+        "training": len(train),
+        "held_out": len(held_out),
+        "sessions": len({s.session for s in fresh}),
+    }
+
+
+def training(result: TrainResult) -> dict[str, Any]:
+    figures = asdict(result)
+    figures["curve"] = [{name: round(value, 5) for name, value in step.items()} for step in result.curve]
+    return figures
+
+
+def checks(done: Sequence[Check]) -> list[dict[str, Any]]:
+    return [
+        {"name": c.name, "passed": c.passed, "message": c.message, "figures": {k: round(v, 5) for k, v in c.figures.items()}}
+        for c in done
+    ]
+
+
+def readable(report: Mapping[str, Any]) -> str:
+    """Markdown."""
+    lines = [
+        f"# Run {report['run']}: {report['state']}",
+        "",
+        report["summary"],
+        "",
+        f"Project {report['project']}, objective `{report['objective']}`, from `{report['parent']}`, would serve as "
+        f"`{report['adapter']}`. {report['seconds']:.0f} seconds.",
+    ]
+    found = report.get("counts")
+    if found:
+        outcomes = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in sorted(found["outcomes"].items()))
+        censored = ", ".join(f"{n} {name}" for name, n in sorted(found["censored"].items()))
+        lines += [
+            "",
+            "## Suggestions",
+            "",
+            f"- {found['exported']} in all, {found['already_learned']} of them learned from before.",
+            f"- {found['labelled']} with a label ({outcomes or 'none'}), mean reward {found['mean_reward']:+.2f}.",
+            f"- Without a label: {censored or 'none'}.",
+            f"- {found['training']} for training, {found['hindsight']} of them with text that was written instead; "
+            f"{found['held_out']} held out; {found['sessions']} sessions.",
+        ]
+    trained = report.get("training")
+    if trained:
+        lines += [
+            "",
+            "## Training",
+            "",
+            f"{trained['samples']} samples, {trained['steps']} steps, {trained['tokens']} tokens; KL to what serves "
+            f"{trained['kl_serving']:.2f} nats per sequence{', where it was stopped' if trained['stopped_early'] else ''}.",
+            "",
+            "| step | policy | hindsight | KL per sequence | mean ratio | gradient norm | learning rate |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        curve = trained["curve"]
+        every = max(1, -(-len(curve) // CURVE_POINTS))
+        lines += [
+            f"| {at + 1} | {s['policy']:+.3f} | {s['hindsight']:.3f} | {s['sequence_kl']:.3f} | {s['ratio']:.2f} "
+            f"| {s['grad_norm']:.2f} | {s['learning_rate']:.1e} |"
+            for at, s in enumerate(curve)
+            if at % every == 0 or at == len(curve) - 1
+        ]
+    if report.get("checks"):
+        lines += ["", "## Checks", ""]
+        lines += [f"- {'passed' if c['passed'] else '**FAILED**'}: {c['name']}. {c['message']}" for c in report["checks"]]
+    return "\n".join(lines) + "\n"
+
+
+def write(folder: Path, report: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (folder / "report.json").write_text(json.dumps(report, indent=2, sort_keys=True), encoding="utf-8")
+    (folder / "report.md").write_text(readable(report), encoding="utf-8")

@@ -1,0 +1,274 @@
+"""One learning run from end to end: claim the slot, export, train, gate, publish. Touches the server (through its client) and
+`runs/ID`; the heavy steps run in a thread, so that progress is reported and a Ctrl-C is heard meanwhile.
+
+Invariants: what serves changes only by `client.publish`, after every check has passed; a run that was claimed is always ended
+with a state and a message, unless the process is killed, and then the server marks it.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any, Literal, TypeVar
+
+from tacit.learner import report as reporting
+from tacit.learner.gate import MIN_HELD_OUT, Check
+from tacit.learner.night import PROBE_TOKENS, Model, Night, Progress
+from tacit.learner.objective import OBJECTIVES
+from tacit.learner.publish import publish
+from tacit.learner.reward import reward
+from tacit.learner.samples import Sample, split
+from tacit.learner.train import Stopped, TrainSettings
+from tacit.protocol.adapters import ProbeRequest, RunInfo, RunRequest, RunState, RunUpdate
+from tacit.protocol.client import TacitClient
+from tacit.protocol.completion import BASE_POLICY
+from tacit.protocol.errors import BadRequest, Conflict, ModelUnavailable, Refused, TacitError
+from tacit.protocol.events import SuggestionRecord
+from tacit.protocol.home import Home
+
+REPORT_SECONDS = 1.0
+KEPT_RUNS = 30
+"""Folders of older runs are removed."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LearnOptions:
+    project: str
+    trigger: Literal["nightly", "manual"] = "manual"
+    objective: str = "topr"
+    min_samples: int = 200
+    """Labelled suggestions that the serving adapter has not learned from; with fewer nothing is done."""
+    dry_run: bool = False
+    """Read and count only: no run is claimed, nothing is trained."""
+    seed: int = 0
+    probes: int = 64
+    generations: int = 24
+    """Held-out places at which both policies write greedily."""
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    state: RunState
+    message: str
+    """One sentence or two, for a person."""
+    adapter: str
+    """The name reserved for this run; in `adapters/` only if the state is `published`. Empty for a dry run."""
+    run_id: str
+    report: dict[str, Any]
+    report_path: Path | None
+
+
+async def learn(
+    client: TacitClient, home: Home, options: LearnOptions, progress: Progress = lambda stage, done, total: None
+) -> Outcome:
+    """Run once. Conflict if another run is under way; errors on the way are an outcome, `failed`, not an exception.
+
+    Cancelling marks the run `interrupted` and leaves what serves as it is. progress: called from another thread.
+    """
+    if options.objective not in OBJECTIVES:
+        known = ", ".join(sorted(OBJECTIVES))
+        raise BadRequest(f"There is no objective `{options.objective}`.", mend=f"There are: {known}.")
+    if options.dry_run:
+        return await _dry_run(client, home, options)
+    run = await client.start_run(
+        RunRequest(project=options.project, objective=options.objective, trigger=options.trigger, pid=os.getpid())
+    )
+    began = time.monotonic()
+    stop = Event()
+    steps = _Steps(client, run, progress, stop)
+    report: dict[str, Any] = {
+        "run": run.id, "project": run.project, "objective": run.objective, "parent": run.parent, "adapter": run.adapter,
+        "trigger": run.trigger, "started_at": run.started_at.isoformat(), "seed": options.seed,
+    }  # fmt: skip
+    try:
+        try:
+            state, message = await _learn(client, home, options, run, steps, report)
+        except Stopped:
+            state, message = "interrupted", "Stopped before its end. What served goes on serving."
+        except TacitError as error:
+            state, message = "failed", str(error)
+    except asyncio.CancelledError:
+        with contextlib.suppress(TacitError):
+            await asyncio.shield(_end(client, run, "interrupted", "Interrupted by its user. What served goes on serving."))
+        raise
+    except BaseException as error:
+        with contextlib.suppress(TacitError):
+            await _end(client, run, "failed", f"{type(error).__name__}: {error}"[:2000])
+        raise
+    finally:
+        shutil.rmtree(home.runs / run.id / "adapter", ignore_errors=True)
+    report |= {"state": state, "summary": message, "seconds": round(time.monotonic() - began, 1)}
+    folder = home.runs / run.id
+    reporting.write(folder, report)
+    _forget_old_runs(home)
+    await _end(client, run, state, message)
+    return Outcome(state, message, run.adapter, run.id, report, folder / "report.md")
+
+
+async def _learn(
+    client: TacitClient, home: Home, options: LearnOptions, run: RunInfo, steps: "_Steps", report: dict[str, Any]
+) -> tuple[RunState, str]:
+    """(state, message). Fills the report on the way."""
+    status = await client.status()
+    if not status.model_path:
+        raise ModelUnavailable(
+            "The server has no base model yet.", mend="Wait until `tacit status` says that the engine is ready."
+        )
+    steps.progress("exporting", 0, 1)
+    records, known = await _fresh(client, home, options.project, run.parent)
+    labelled = sum(reward(record).labelled for record in records)
+    if labelled < options.min_samples:
+        report["counts"] = reporting.counts(known + len(records), [], [], [])
+        return "skipped", _too_few(labelled, known, options.min_samples)
+
+    model = Model(Path(status.model_path), status.model_sha256)
+    night = await steps.do(lambda: Night(home, model, run.parent, steps.progress))
+    samples: list[Sample] = await steps.do(lambda: night.samples(records))
+    training, held_out = split(samples)
+    report["counts"] = reporting.counts(known + len(records), samples, training, held_out)
+    written = sum(bool(s.written_tokens) for s in held_out)
+    if written < MIN_HELD_OUT or not training:
+        return "skipped", (
+            f"{labelled} suggestions have a label, but only {written} of the {len(held_out)} held-out ones show what was written "
+            f"instead; {MIN_HELD_OUT} are needed to tell whether a night helps. Nothing was changed."
+        )
+    await steps.do(lambda: night.load(options.seed))
+
+    done: list[Check] = []
+
+    async def passed(checks: Sequence[Check]) -> bool:
+        done.extend(checks)
+        report["checks"] = reporting.checks(done)
+        return all(check.passed for check in checks)
+
+    if not await passed([await steps.do(lambda: night.check_logs(samples))]):
+        return "refused", f"Nothing was trained. {done[-1].message}"
+
+    candidate = home.runs / run.id / "adapter"
+    trained = await steps.do(lambda: night.train(training, options.train, options.objective, steps.stop, candidate))
+    report["training"] = reporting.training(trained)
+    if not trained.steps:
+        return "skipped", "No suggestion of the training part says anything to learn from. Nothing was changed."
+
+    steps.progress("the engine tries the candidate", 0, 1)
+    prompts = night.probe_prompts([*held_out, *training], options.probes)
+    answer = await client.probe_run(run.id, ProbeRequest(prompts=tuple(prompts), max_tokens=PROBE_TOKENS))
+    integrity, probes = await steps.do(lambda: night.check_probes(answer))
+    report["probes"] = [probe.model_dump(mode="json") for probe in probes]
+    if not await passed(integrity):
+        return "refused", _why(done)
+    if not await passed(await steps.do(lambda: night.replay(held_out, options.generations, options.seed))):
+        return "refused", _why(done)
+
+    steps.progress("publishing", 0, 1)
+    message = f"{run.adapter} serves. " + next(c.message for c in done if c.name == "held-out perplexity")
+    lineage = {s.suggestion_id for s in training} | _lineage(home, run.parent)
+    published = {**report, "state": "published", "summary": message}
+    tokenizer = await steps.do(night.tokenizer.digest)
+    folder = publish(home, run, candidate, published, lineage, model.sha256, tokenizer)
+    try:
+        await client.publish(run.adapter)
+    except Refused as error:
+        # It never served; nobody is to promote it by its name.
+        shutil.rmtree(folder, ignore_errors=True)
+        return "refused", f"The server did not take the adapter: {error}"
+    return "published", message
+
+
+class _Steps:
+    """Runs blocking steps in a thread and tells the server, and the caller, how far they are."""
+
+    def __init__(self, client: TacitClient, run: RunInfo, progress: Progress, stop: Event) -> None:
+        self._client = client
+        self._run = run
+        self._outer = progress
+        self.stop = stop
+        self._now = ("starting", 0, 1)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        if self.stop.is_set():
+            # The only way out of a step that has no other place to stop.
+            raise Stopped
+        self._now = (stage, done, total)
+        self._outer(stage, done, total)
+
+    async def do(self, step: Callable[[], T]) -> T:
+        work = asyncio.ensure_future(asyncio.to_thread(step))
+        told: tuple[str, int, int] | None = None
+        try:
+            while True:
+                finished, _ = await asyncio.wait({work}, timeout=REPORT_SECONDS)
+                if finished:
+                    return work.result()
+                if self._now != told:
+                    told = self._now
+                    await self._tell(*told)
+        except asyncio.CancelledError:
+            self.stop.set()
+            with contextlib.suppress(Exception):
+                await work
+            raise
+
+    async def _tell(self, stage: str, done: int, total: int) -> None:
+        try:
+            await self._client.update_run(self._run.id, RunUpdate(stage=stage, done=done, total=total))
+        except Conflict:
+            # The server has ended this run: another may hold the slot.
+            self.stop.set()
+        except TacitError:
+            pass  # a server that restarts is back before the run ends; the work goes on
+
+
+async def _end(client: TacitClient, run: RunInfo, state: RunState, message: str) -> None:
+    await client.update_run(run.id, RunUpdate(state=state, message=message, stage="", done=1, total=1))
+
+
+async def _dry_run(client: TacitClient, home: Home, options: LearnOptions) -> Outcome:
+    infos = {info.project: info for info in await client.projects()}
+    parent = infos[options.project].policy_version if options.project in infos else BASE_POLICY
+    records, known = await _fresh(client, home, options.project, parent)
+    labelled = sum(reward(record).labelled for record in records)
+    if labelled < options.min_samples:
+        return Outcome("skipped", _too_few(labelled, known, options.min_samples), "", "", {"labelled": labelled}, None)
+    message = f"{labelled} suggestions have a label (minimum {options.min_samples}): a run would train from `{parent}`."
+    return Outcome("skipped", f"{message} This was a dry run: nothing was changed.", "", "", {"labelled": labelled}, None)
+
+
+async def _fresh(client: TacitClient, home: Home, project: str, parent: str) -> tuple[list[SuggestionRecord], int]:
+    """(records that the parent has not learned from, how many it has). Each suggestion is trained on once in a line of adapters."""
+    learned = _lineage(home, parent)
+    records = [record async for record in client.export(project)]
+    fresh = [record for record in records if record.suggestion.suggestion_id not in learned]
+    return fresh, len(records) - len(fresh)
+
+
+def _lineage(home: Home, version: str) -> set[str]:
+    """Ids of all suggestions that this version was trained on, its ancestors' included."""
+    path = home.adapters / version / "lineage.jsonl"
+    if version == BASE_POLICY or not path.exists():
+        return set()
+    return {json.loads(line)["suggestion_id"] for line in path.read_text(encoding="utf-8").splitlines() if line}
+
+
+def _too_few(labelled: int, known: int, needed: int) -> str:
+    more = f" ({known} were learned from before)" if known else ""
+    return f"{labelled} labelled suggestions{more}, {needed} are needed: nothing was changed."
+
+
+def _why(checks: Sequence[Check]) -> str:
+    return "The gate said no; what served goes on serving. " + " ".join(c.message for c in checks if not c.passed)
+
+
+def _forget_old_runs(home: Home) -> None:
+    folders = sorted((f for f in home.runs.iterdir() if f.is_dir()), key=lambda f: f.stat().st_mtime, reverse=True)
+    for folder in folders[KEPT_RUNS:]:
+        shutil.rmtree(folder, ignore_errors=True)
