@@ -19,6 +19,8 @@ from math import exp
 
 import numpy as np
 
+from tacit.learner.reward import edit_distance
+
 AGREEMENT = 0.05
 """Nats: largest mean |Δ| of log-probabilities between engine and trainer, in units of temperature 1."""
 SAME = 1e-3
@@ -87,17 +89,22 @@ def agreement(name: str, tokens: Sequence[Agreement], bound: float = AGREEMENT) 
     passed = mean <= bound
     message = f"Log-probabilities of {len(tokens)} tokens differ by {mean:.4f} nats on average (bound {bound:g})."
     if not passed:
-        message += " Engine and trainer do not see the same prompt, weights or vocabulary: nothing learned from these draws would be sound."
-    return Check(
-        name, passed, message, {"mean": mean, "mean_as_logged": float(differences.mean()), "max": float(differences.max()),
-                                "tokens": float(len(tokens))},
-    )  # fmt: skip
+        message += " They do not see the same prompt, weights or vocabulary: what is learned from these draws would not be sound."
+    figures = {
+        "mean": mean,
+        "mean_as_logged": float(differences.mean()),
+        "max": float(differences.max()),
+        "tokens": float(len(tokens)),
+    }
+    return Check(name, passed, message, figures)
 
 
-def differs(
-    candidate: Sequence[tuple[Sequence[int], Sequence[float]]], base: Sequence[tuple[Sequence[int], Sequence[float]]]
-) -> Check:
-    """Does the engine's candidate answer otherwise than its base? If not, the adapter is not applied. Pairs: tokens, log-probabilities."""
+Continuation = tuple[Sequence[int], Sequence[float]]
+"""(tokens, log-probabilities)"""
+
+
+def differs(candidate: Sequence[Continuation], base: Sequence[Continuation]) -> Check:
+    """Does the engine's candidate answer otherwise than its base? If not, the adapter is not applied."""
     changed, gaps = 0, []
     for (tokens, logprobs), (base_tokens, base_logprobs) in zip(candidate, base, strict=True):
         changed += tuple(tokens) != tuple(base_tokens)
@@ -224,6 +231,4 @@ def prefix_match(text: str, written: str) -> float:
 
 def edit_similarity(text: str, written: str) -> float:
     """1 - NED."""
-    from tacit.learner.reward import edit_distance
-
     return 1.0 - edit_distance(text, written)

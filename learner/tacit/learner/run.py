@@ -244,7 +244,7 @@ async def _dry_run(client: TacitClient, home: Home, options: LearnOptions) -> Ou
 
 
 async def _fresh(client: TacitClient, home: Home, project: str, parent: str) -> tuple[list[SuggestionRecord], int]:
-    """(records that the parent has not learned from, how many it has). Each suggestion is trained on once in a line of adapters."""
+    """(records that the parent has not learned from, how many it has): a line of adapters learns from each of them once."""
     learned = _lineage(home, parent)
     records = [record async for record in client.export(project)]
     fresh = [record for record in records if record.suggestion.suggestion_id not in learned]

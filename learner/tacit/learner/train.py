@@ -21,6 +21,7 @@ from tacit.learner.samples import Sample
 from tacit.protocol.completion import BASE_POLICY
 
 MAX_SHOW_WEIGHT = 10.0
+WARM_UP_STEPS = 4
 
 
 class Stopped(Exception):
@@ -117,7 +118,8 @@ def train(
 
     parameters = policy.trainable()
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0, betas=(0.9, 0.99))
-    warm_up = max(1, round(settings.warm_up * len(batches)))
+    # Adam's first steps are of full size whatever the gradient: a short night needs a few small ones too.
+    warm_up = max(1, round(settings.warm_up * len(batches)), min(WARM_UP_STEPS, len(batches) // 2))
     coefficients = settings.coefficients
     running_kl, tokens, stopped_early = 0.0, 0, False
     curve: list[dict[str, float]] = []
