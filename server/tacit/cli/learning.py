@@ -1,0 +1,222 @@
+"""`tacit learn` and `tacit adapters list|show|promote|rollback`. Prints; all the work is in tacit.learner and in the server."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tacit.protocol.client import TacitClient
+
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Project = Annotated[
+    str, typer.Option(help="A project's id, as `tacit status` shows it.", show_default="that of the current folder")
+]
+
+EXIT_CODES = {"published": 0, "skipped": 0, "refused": 5, "failed": 1, "interrupted": 130}
+
+adapters = typer.Typer(help="The versions that were learned: which serve, what they did, going back.", no_args_is_help=True)
+
+
+def learn(
+    now: Annotated[bool, typer.Option("--now", help="Learn now, in the foreground, instead of in the next night.")] = False,
+    project: Project = "",
+    objective: Annotated[str, typer.Option(help="What to optimise.", show_default="the setting")] = "",
+    min_samples: Annotated[
+        int, typer.Option(min=0, help="Skip with fewer labelled suggestions.", show_default="the setting")
+    ] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what a run would learn from; change nothing.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn by chance.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Learn from what was done with the suggestions: train an adapter, let the gate judge it, serve it if it helps."""
+    if not now and not dry_run:
+        _say_when(as_json)
+        return
+    from tacit.learner.run import LearnOptions
+    from tacit.learner.run import learn as run_once
+    from tacit.protocol.home import Home
+    from tacit.server.settings import Settings
+
+    home = Home.from_environment()
+    settings = Settings.load(home)
+    options = LearnOptions(
+        project=project or _here(),
+        objective=objective or settings.objective,
+        min_samples=min_samples or settings.min_samples,
+        dry_run=dry_run,
+        seed=seed,
+    )
+    with _bars(quiet=as_json) as progress:
+        outcome = _ask(lambda client: run_once(client, home, options, progress))
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    "state": outcome.state,
+                    "message": outcome.message,
+                    "adapter": outcome.adapter,
+                    "run": outcome.run_id,
+                    "report": outcome.report,
+                }
+            )
+        )
+    else:
+        typer.echo(f"{outcome.state}: {outcome.message}")
+        if outcome.report_path is not None:
+            typer.echo(f"Report: {outcome.report_path}")
+    raise typer.Exit(EXIT_CODES[outcome.state])
+
+
+@adapters.command("list")
+def list_adapters(project: Annotated[str, typer.Option(help="Only this project's.")] = "", as_json: AsJson = False) -> None:
+    """Every adapter that is on disk, newest first."""
+    infos = [info for info in _ask(lambda client: client.adapters()) if not project or info.project == project]
+    if as_json:
+        typer.echo(json.dumps([info.model_dump(mode="json") for info in infos], indent=2))
+        return
+    if not infos:
+        typer.echo("There are no adapters yet: the base model serves. `tacit learn` says when the next night is.")
+        return
+    table = _table("adapter", "state", "project", "made", "from", "what it did")
+    for info in infos:
+        table.add_row(info.name, info.state, info.project[:12], _time(info.created_at), info.parent, info.summary)
+    _print(table)
+
+
+@adapters.command()
+def show(name: Annotated[str, typer.Argument(help="As in `tacit adapters list`.")], as_json: AsJson = False) -> None:
+    """An adapter's lineage, its training and what the gate measured."""
+    detail = _ask(lambda client: client.adapter(name))
+    if as_json:
+        typer.echo(json.dumps(detail.model_dump(mode="json"), indent=2))
+        return
+    info, manifest = detail.info, detail.manifest
+    table = _table("", "")
+    table.show_header = False
+    for label, value in (
+        ("adapter", info.name),
+        ("state", info.state),
+        ("project", f"{info.project} ({info.task})"),
+        ("made", f"{_time(info.created_at)} by run {info.run_id}"),
+        ("trained from", info.parent),
+        ("base model", f"sha256 {info.base_sha256}"),
+        ("learned from", f"{detail.samples} suggestions, those of its ancestors included"),
+        ("size", f"{sum(file.size for file in manifest.files.values()) / 1e6:.1f} MB"),
+        ("summary", str(detail.report.get("summary", ""))),
+    ):
+        table.add_row(label, value)
+    _print(table)
+    checks = detail.report.get("checks")
+    if isinstance(checks, list) and checks:
+        results = _table("check", "", "found")
+        for check in checks:
+            results.add_row(str(check.get("name")), "passed" if check.get("passed") else "FAILED", str(check.get("message")))
+        _print(results)
+
+
+@adapters.command()
+def promote(name: Annotated[str, typer.Argument(help="As in `tacit adapters list`.")], as_json: AsJson = False) -> None:
+    """Let an adapter serve its project: verified, loaded and probed first."""
+    info = _ask(lambda client: client.publish(name))
+    if as_json:
+        typer.echo(json.dumps(info.model_dump(mode="json")))
+    else:
+        typer.echo(f"{info.name} serves project {info.project}.")
+
+
+@adapters.command()
+def rollback(project: Project = "", as_json: AsJson = False) -> None:
+    """Go back to what served before."""
+    chosen = project or _here()
+    version = _ask(lambda client: client.rollback(chosen))
+    if as_json:
+        typer.echo(json.dumps({"project": chosen, "policy_version": version}))
+    else:
+        typer.echo(f"Project {chosen} is served by {version}.")
+
+
+def _say_when(as_json: bool) -> None:
+    status = _ask(lambda client: client.status())
+    if as_json:
+        when = status.next_run.isoformat() if status.next_run else None
+        last = status.last_run.model_dump(mode="json") if status.last_run else None
+        typer.echo(json.dumps({"next_run": when, "last_run": last}))
+        return
+    if status.running is not None:
+        typer.echo(f"Run {status.running.id} is under way: {status.running.stage}.")
+    elif status.next_run is None:
+        typer.echo("The nightly run is off (setting `nightly`). `tacit learn --now` learns at once.")
+    else:
+        typer.echo(f"The next run is at {_time(status.next_run)}. `tacit learn --now` learns at once.")
+    if status.last_run is not None:
+        typer.echo(f"Last run ({status.last_run.state}): {status.last_run.message}")
+
+
+def _here() -> str:
+    from tacit.protocol.project import project_of
+
+    return project_of(Path.cwd())
+
+
+def _ask(call: "Callable[[TacitClient], Awaitable[T]]") -> T:
+    """Ask the server of this TACIT_HOME."""
+    from tacit.protocol.client import TacitClient
+    from tacit.protocol.home import Home
+
+    async def asked() -> T:
+        async with TacitClient(Home.from_environment().socket) as client:
+            return await call(client)
+
+    return asyncio.run(asked())
+
+
+@contextmanager
+def _bars(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """One bar per stage, on stderr; nothing when a program reads."""
+    if quiet:
+        yield lambda stage, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        stages: dict[str, TaskID] = {}
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if stage not in stages:
+                for task in bars.tasks:
+                    bars.update(task.id, completed=task.total)
+                stages[stage] = bars.add_task(stage, total=total)
+            bars.update(stages[stage], completed=done, total=total)
+
+        yield progress
+        for task in bars.tasks:
+            bars.update(task.id, completed=task.total)
+
+
+def _table(*columns: str) -> "Table":
+    from rich.table import Table
+
+    return Table(*columns, box=None, pad_edge=False)
+
+
+def _print(table: "Table") -> None:
+    from rich.console import Console
+
+    Console(highlight=False, markup=False).print(table)
+
+
+def _time(moment: datetime) -> str:
+    """Local time, to the minute."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone().strftime("%Y-%m-%d %H:%M")
