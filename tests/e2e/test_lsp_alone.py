@@ -196,7 +196,7 @@ async def test_learning_is_asked_for_once_per_workspace(tmp_path: Path, title: s
         await editor.request("tacit/counters", None)
         file = tmp_path / ".tacit.toml"
         async with asyncio.timeout(10):
-            while written and not (file.exists() and written in file.read_text()):  # noqa: ASYNC110 - a file tells nobody
+            while written and not (file.exists() and written in file.read_text()):
                 await asyncio.sleep(0.01)
         assert file.exists() is bool(written)
     assert len(asked) == 1
