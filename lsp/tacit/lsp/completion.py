@@ -150,7 +150,8 @@ class Completion:
             if self._flight is flight:
                 self._flight = None
         if not done:
-            self._status.say("late", f"The model had no answer within {deadline_ms} ms.")
+            who = "The model" if self._connection.client is not None else "The server"
+            self._status.say("late", f"{who} had no answer within {deadline_ms} ms.")
             return None
         if call.cancelled():
             return None
@@ -167,12 +168,7 @@ class Completion:
             await asyncio.sleep(self._settings().debounce_ms / 1000)
         client = self._connection.client
         if client is None:
-            if self._connection.hopeless:
-                self._status.say("unavailable", "No Tacit server runs. Start one with `tacit up`.")
-                return None
-            self._connection.seek()
-            await self._connection.wait()
-            client = self._connection.client
+            client = await self._connection.found()
             if client is None:
                 return None
         request = self._wire(asked, deadline_ms)

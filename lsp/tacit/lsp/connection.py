@@ -38,6 +38,8 @@ class ServerConnection:
         self._client: TacitClient | None = None
         self._task: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
+        self._nobody = asyncio.Event()
+        """No server answers, and starting one is not allowed."""
         self._starts = 0
         self._started_at = 0.0
         self._complained = False
@@ -69,10 +71,16 @@ class ServerConnection:
         """Until a server answers."""
         await self._up.wait()
 
-    @property
-    def hopeless(self) -> bool:
-        """Nobody is there and none may be started."""
-        return self.client is None and not self._may_start() and not self._home.socket.exists()
+    async def found(self) -> "TacitClient | None":
+        """The client once a server answers; None as soon as it is clear that nobody is there and none may be started."""
+        self.seek()
+        waiters = [asyncio.ensure_future(event.wait()) for event in (self._up, self._nobody)]
+        try:
+            await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiter in waiters:
+                waiter.cancel()
+        return self.client
 
     async def aclose(self) -> None:
         if self._task is not None:
@@ -104,6 +112,7 @@ class ServerConnection:
             await asyncio.sleep(pause)
             pause = min(SLOWEST_POLL_S if not self._starting() else 0.25, pause * 1.3)
         self._up.set()
+        self._nobody.clear()
         self._complained = False
         self._starts = 0
         await self._watch_engine()
@@ -138,8 +147,10 @@ class ServerConnection:
 
     async def _start_if_due(self) -> None:
         if not self._may_start():
+            self._nobody.set()
             self._status.say("unavailable", "No Tacit server runs. Start one with `tacit up`.")
             return
+        self._nobody.clear()
         if self._starting():
             return
         waited = time.monotonic() - self._started_at

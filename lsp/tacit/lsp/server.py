@@ -65,6 +65,7 @@ class LanguageServer:
         self._zero_based_triggers = False
         self._can_configure = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._told: set[str] = set()
         self._parent: int | None = None
         self._status = Status(connection.notify)
         self._server = ServerConnection(
@@ -231,7 +232,10 @@ class LanguageServer:
         if self._clock.scale != self._settings.time_scale:
             self._clock.scale = self._settings.time_scale
         for problem in problems:
-            self._tell(WARNING, problem)
+            # The same options come more than once: with `initialize`, when asked for, when they change.
+            if problem not in self._told:
+                self._told.add(problem)
+                self._tell(WARNING, problem)
 
     def _did_change_folders(self, params: Json) -> None:
         before = list(self._workspace.folders)
