@@ -77,7 +77,12 @@ def readable(report: Mapping[str, Any]) -> str:
             "## Training",
             "",
             f"{trained['samples']} samples, {trained['steps']} steps, {trained['tokens']} tokens; KL to what serves "
-            f"{trained['kl_serving']:.2f} nats per sequence{', where it was stopped' if trained['stopped_early'] else ''}.",
+            f"{trained['kl_serving']:.2f} nats per sequence"
+            + (
+                f", with {100 * trained['share']:.0f} % of the step kept to stay within the budget."
+                if trained["share"] < 1
+                else "."
+            ),
             "",
             "| step | policy | hindsight | KL per sequence | mean ratio | gradient norm | learning rate |",
             "|---|---|---|---|---|---|---|",

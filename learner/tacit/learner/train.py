@@ -1,27 +1,40 @@
 """A night's training: samples in, the candidate's LoRA matrices changed. Touches the policy's tensors only.
 
-Reads from top to bottom: references, batches, steps. One epoch by default; AdamW, short warm-up, linear decay, gradient
-norm 1. What the base and the serving policy say at each scored position is kept as hidden states (no adapter touches the
-output layer), so their full-vocabulary KL costs one forward pass a night. KL(serving‖new) per sequence has a budget: past it
-β grows, far past it training stops (ESS/n = e^(-2KL) is about one half at 0.35 nats). A killed run leaves nothing behind that
-counts; the next one starts again from the same samples and, with the same seed on the same machine, takes the same steps.
+Reads from top to bottom: references, batches, steps, the way back into the budget. One epoch by default; AdamW, short
+warm-up, linear decay, gradient norm 1. What the base and the serving policy say at each scored position is kept as hidden
+states (no adapter touches the output layer), so their full-vocabulary KL costs one forward pass a night.
+
+KL(serving‖new) per sequence has a budget: ESS/n = e^(-2KL) is about one half at 0.35 nats, so that what is logged next can
+still be used. While training is over it, β grows; at the end the step from the parent's matrices is shortened until the
+budget is met, as in a trust region. A sequence counts with at most ln 10 nats: importance weights are clipped at 10, what is
+rarer costs no more.
+
+A killed run leaves nothing behind that counts; the next one starts again from the same samples and, with the same seed on the
+same machine, takes the same steps.
 """
 
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import log
 from threading import Event
 
 import torch
 from torch import Tensor
 
-from tacit.learner.objective import OBJECTIVES, Coefficients, LossInputs
+from tacit.learner.objective import OBJECTIVES, Coefficients, LossInputs, token_kl
 from tacit.learner.policy import CANDIDATE, Policy, Tree, pack
 from tacit.learner.samples import Sample
 from tacit.protocol.completion import BASE_POLICY
 
 MAX_SHOW_WEIGHT = 10.0
 WARM_UP_STEPS = 4
+RUNAWAY = 20.0
+"""Times the budget at which training stops: shortened to the budget, nothing of such a step would be left."""
+KL_SEQUENCES = 24
+"""How many draws the budget is measured on."""
+KL_CAP = log(10)
+KL_TRIALS = 5
 
 
 class Stopped(Exception):
@@ -52,9 +65,11 @@ class TrainResult:
     tokens: int
     """Read forward and backward, all epochs."""
     stopped_early: bool
-    """The KL budget was spent before the samples were."""
+    """It had run away far beyond the KL budget before the samples were used up."""
+    share: float
+    """How much of the step from the parent's matrices was kept to stay within the budget; 1: all of it."""
     kl_serving: float
-    """Nats per sequence, running mean at the end."""
+    """Nats per sequence, each counted with at most ln 10, of the candidate as it is now."""
     curve: tuple[dict[str, float], ...]
     """Metrics of each step, per sample."""
 
@@ -117,6 +132,7 @@ def train(
         batches += [items[i : i + settings.batch] for i in range(0, len(items), settings.batch)]
 
     parameters = policy.trainable()
+    start = [p.detach().clone() for p in parameters]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0, betas=(0.9, 0.99))
     # Adam's first steps are of full size whatever the gradient: a short night needs a few small ones too.
     warm_up = max(1, round(settings.warm_up * len(batches)), min(WARM_UP_STEPS, len(batches) // 2))
@@ -158,11 +174,68 @@ def train(
             }
             curve.append(metrics)
             coefficients = next_coefficients(coefficients, settings.coefficients, running_kl, settings.kl_budget)
-            if running_kl > 1.5 * settings.kl_budget and sequence_kl > settings.kl_budget:
+            if running_kl > RUNAWAY * settings.kl_budget:
                 stopped_early = True
                 break
-    progress("training", len(curve), len(batches))
-    return TrainResult(len(curve), len(items), tokens, stopped_early, running_kl, tuple(curve))
+        progress("training", len(curve), len(batches))
+        share, kl = _shorten(policy, items, start, settings.kl_budget, budget, progress, halt) if curve else (1.0, 0.0)
+    return TrainResult(len(curve), len(items), tokens, stopped_early, share, kl, tuple(curve))
+
+
+def _shorten(
+    policy: Policy,
+    items: Sequence[_Item],
+    start: Sequence[Tensor],
+    kl_budget: float,
+    pack_budget: int,
+    progress: Callable[[str, int, int], None],
+    halt: Event,
+) -> tuple[float, float]:
+    """Go back towards `start` until KL(serving‖new) is within the budget. Returns (share of the step that is left, KL)."""
+    parameters = policy.trainable()
+    end = [p.detach().clone() for p in parameters]
+    drawn = [item for item in sorted(items, key=lambda item: item.sample.at) if item.sample.tokens]
+    drawn = drawn[:: max(1, len(drawn) // KL_SEQUENCES)][:KL_SEQUENCES]
+    if not drawn:
+        return 1.0, 0.0
+    best, best_kl = 0.0, 0.0
+    share, too_far = 1.0, float("inf")
+    for trial in range(KL_TRIALS):
+        progress("measuring the step", trial, KL_TRIALS)
+        _move(parameters, start, end, share)
+        kl = _sequence_kl(policy, drawn, pack_budget, halt)
+        if kl <= kl_budget:
+            best, best_kl = share, kl
+            if share == 1.0 or kl >= 0.7 * kl_budget:
+                break
+        else:
+            too_far = share
+        # KL grows about with the square of the step; between what was too far and what was not, the middle.
+        share = (best + too_far) / 2 if best else share * max(0.2, min(0.8, (0.85 * kl_budget / kl) ** 0.5))
+    _move(parameters, start, end, best)
+    return best, best_kl
+
+
+def _move(parameters: Sequence[Tensor], start: Sequence[Tensor], end: Sequence[Tensor], share: float) -> None:
+    with torch.no_grad():
+        for parameter, first, last in zip(parameters, start, end, strict=True):
+            parameter.copy_(torch.lerp(first, last, share))
+
+
+def _sequence_kl(policy: Policy, items: Sequence[_Item], pack_budget: int, halt: Event) -> float:
+    """Mean over draws of KL(serving‖candidate) summed over the draw's tokens, each at most KL_CAP."""
+    total = 0.0
+    with torch.inference_mode():
+        for part in _parts(items, pack_budget):
+            _check(halt)
+            trees = [Tree(item.sample.prompt, [item.sample.tokens]) for item in part]
+            found = policy.logits(policy.hidden(pack(trees))).log_softmax(-1)  # [P, V]
+            # The draw is the first branch of each tree: the first rows of its reference.
+            rows = torch.cat([item.serving[: len(item.sample.tokens)] for item in part])
+            each = token_kl(policy.logits(rows), found)
+            for sequence in torch.split(each, [len(item.sample.tokens) for item in part]):
+                total += min(float(sequence.sum()), KL_CAP)
+    return total / len(items)
 
 
 def next_coefficients(now: Coefficients, initial: Coefficients, kl: float, budget: float) -> Coefficients:

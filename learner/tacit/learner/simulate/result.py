@@ -23,6 +23,8 @@ class Night:
     """Suggestions that were logged for it."""
     min_samples: int
     seconds: float
+    report: str
+    """Where the run's own report lies."""
 
 
 @dataclass(frozen=True, slots=True)
