@@ -25,7 +25,7 @@ from tacit.server.engine.embedded import EmbeddedEngine
 from tacit.server.hosting import Host, MakeEngine
 from tacit.server.models import ResolvedModel
 from tacit.server.runs import Runs
-from tacit.server.schedule import CATCH_UP_SECONDS, Command, Schedule, learner_command
+from tacit.server.schedule import CATCH_UP_SECONDS, Command, Schedule, learner_command, nightly_trigger
 from tacit.server.settings import Settings
 from tacit.server.store.store import Store
 
@@ -57,6 +57,7 @@ async def serve(
     model: resolved and verified already; None: found or fetched behind the running server. listening: called when HTTP answers.
     console: level from which log lines also go to stderr; None: none. learner, catch_up: as in `Schedule`.
     """
+    nightly_trigger(settings.nightly)
     os.umask(0o077)
     stop = stop or asyncio.Event()
     with _locked(home), _logging(home, console):

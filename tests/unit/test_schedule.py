@@ -1,0 +1,153 @@
+"""The schedule: cron expressions as cron means them, missed nights, one learner after the other, an orderly end."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from test_ingest import rejected, suggested
+
+from tacit.protocol.adapters import RunRequest
+from tacit.protocol.errors import SettingError
+from tacit.protocol.home import Home
+from tacit.server.ingest import store_events
+from tacit.server.runs import Runs
+from tacit.server.schedule import ATTEMPT, Schedule, learner_command, missed, nightly_trigger
+from tacit.server.settings import Settings
+from tacit.server.store.store import Store
+
+NEVER = Settings(nightly="0 3 31 2 *")
+
+
+@pytest.fixture
+def store(home: Home) -> Iterator[Store]:
+    opened = Store.open(home)
+    yield opened
+    opened.close()
+
+
+def fires(expression: str, count: int) -> list[str]:
+    trigger = nightly_trigger(expression)
+    assert trigger is not None
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC).astimezone(trigger.timezone)  # a Sunday
+    days = []
+    for _ in range(count):
+        at = trigger.get_next_fire_time(None, at)
+        days.append(at.strftime("%a"))
+        at += timedelta(minutes=1)
+    return days
+
+
+@pytest.mark.parametrize(
+    ("expression", "days"),
+    [
+        ("0 3 * * *", ["Mon", "Tue", "Wed"]),
+        ("0 3 * * 0", ["Sun", "Sun", "Sun"]),
+        ("0 3 * * 7", ["Sun", "Sun", "Sun"]),
+        ("0 3 * * 1-5", ["Mon", "Tue", "Wed"]),
+        ("0 3 * * 5-7", ["Fri", "Sat", "Sun"]),
+        ("0 3 * * 0,3", ["Wed", "Sun", "Wed"]),
+        ("0 3 * * */2", ["Tue", "Thu", "Sat"]),
+        ("0 3 * * sat", ["Sat", "Sat", "Sat"]),
+    ],
+)
+def test_weekdays_count_from_sunday_as_cron_counts(expression: str, days: list[str]) -> None:
+    assert fires(expression, 3) == days
+
+
+@pytest.mark.parametrize("expression", ["", "3", "0 3 * *", "61 3 * * *", "0 3 * * 9", "0 3 * * 5-2", "daily"])
+def test_a_bad_expression_is_a_setting_error(expression: str) -> None:
+    with pytest.raises(SettingError, match="nightly"):
+        nightly_trigger(expression)
+
+
+def test_a_night_was_missed_if_its_time_lies_between() -> None:
+    trigger = nightly_trigger("0 3 * * *")
+    assert trigger is not None
+    three = datetime(2026, 3, 10, 3, tzinfo=trigger.timezone)
+    hour = timedelta(hours=1)
+    assert missed(trigger, three - hour, three + hour)
+    assert not missed(trigger, three, three + 20 * hour)
+    assert missed(trigger, three - 100 * hour, three - 99 * hour + 30 * hour)
+
+
+async def _started(home: Home, store: Store, settings: Settings, script: str, **options: float) -> Schedule:
+    """A schedule whose learner is a script; it gets the project as its argument."""
+    schedule = Schedule(
+        home, settings, store, Runs(home, store), command=lambda project: (sys.executable, "-c", script, project), **options
+    )
+    await schedule.start()
+    return schedule
+
+
+def _noting(note: Path) -> str:
+    return (
+        "import sys, time, pathlib\n"
+        f"note = pathlib.Path({str(note)!r})\n"
+        "def say(word):\n    note.open('a').write(f'{word} {sys.argv[1]}\\n')\n"
+        "say('begin'); time.sleep(0.05); say('end')\n"
+    )
+
+
+async def _lines(note: Path, count: int) -> list[str]:
+    async with asyncio.timeout(20):
+        while not note.exists() or len(note.read_text().splitlines()) < count:
+            await asyncio.sleep(0.01)
+    return note.read_text().splitlines()
+
+
+async def test_a_missed_night_is_caught_up_project_by_project(home: Home, store: Store, tmp_path: Path) -> None:
+    await store_events(store, [suggested(project="b"), suggested(project="a"), rejected(suggested())])
+    await store.put(ATTEMPT, (datetime.now(UTC) - timedelta(days=3)).isoformat())
+    schedule = await _started(home, store, Settings(), _noting(tmp_path / "note"), catch_up=0.0)
+    assert await _lines(tmp_path / "note", 4) == ["begin a", "end a", "begin b", "end b"]
+    await schedule.stop()
+    attempt = await store.get(ATTEMPT)
+    assert attempt is not None and datetime.now(UTC) - datetime.fromisoformat(attempt) < timedelta(minutes=5)
+
+
+async def test_the_first_start_ever_has_missed_nothing(home: Home, store: Store) -> None:
+    schedule = await _started(home, store, Settings(), "", catch_up=0.0)
+    assert schedule._scheduler.get_job("missed") is None
+    assert schedule.next_run is not None and schedule.next_run > datetime.now(UTC)
+    await schedule.stop()
+
+
+async def test_off_is_off(home: Home, store: Store) -> None:
+    await store.put(ATTEMPT, (datetime.now(UTC) - timedelta(days=3)).isoformat())
+    schedule = await _started(home, store, Settings(nightly="off"), "", catch_up=0.0)
+    assert schedule.next_run is None
+    await schedule.stop()
+
+
+async def test_stopping_ends_the_learner_and_marks_its_run(home: Home, store: Store, tmp_path: Path) -> None:
+    await store_events(store, [suggested(project="a"), suggested(project="b")])
+    runs = Runs(home, store)
+    note = tmp_path / "pid"
+    script = f"import os, pathlib, time\npathlib.Path({str(note)!r}).write_text(str(os.getpid()) + '\\n')\ntime.sleep(600)"
+    schedule = await _started(home, store, NEVER, script)
+    night = asyncio.create_task(schedule.night())
+    pid = int((await _lines(note, 1))[0])
+    run = await runs.start(RunRequest(project="a", pid=pid, trigger="nightly"), "base")
+    await schedule.stop()
+    await night
+    assert (await runs.get(run.id)).state == "interrupted"
+    # The next project's learner was not begun.
+    assert note.read_text().split() == [str(pid)]
+
+
+async def test_a_learner_that_cannot_start_does_not_end_the_night(
+    home: Home, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    await store_events(store, [suggested(project="a"), suggested(project="b")])
+    schedule = Schedule(home, NEVER, store, Runs(home, store), command=lambda project: (f"/nowhere/{project}",))
+    await schedule.night()
+    assert "/nowhere/a" in caplog.text and "/nowhere/b" in caplog.text
+
+
+def test_the_learner_is_the_package_of_that_name() -> None:
+    command = learner_command("some-project")
+    assert command[0] == sys.executable and "tacit.learner" in command
+    assert command[list(command).index("--project") + 1] == "some-project"
