@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from threading import Event
 
 from tacit.learner.run import LearnOptions, learn
-
 from tacit.learner.simulate import measure
 from tacit.learner.simulate.developer import Traits
 from tacit.learner.simulate.editor import Editor
@@ -194,15 +194,21 @@ class _Demo:
             return []
         self.view.phase("6. Perplexity of what was really written at the held-out places", len(before.records))
         status = await server.client.status()
-        return await asyncio.to_thread(
-            score,
-            list(before.records.values()),
-            server.home,
-            Path(status.model_path),
-            status.model_sha256,
-            folder,
-            self.view.step,
-        )
+        model = Path(status.model_path)
+        stop = Event()
+
+        def step(stage: str, done: int, total: int) -> None:
+            if stop.is_set():
+                # Nobody waits for this thread any more, and a thread cannot be cancelled.
+                raise InterruptedError
+            self.view.step(stage, done, total)
+
+        try:
+            return await asyncio.to_thread(
+                score, list(before.records.values()), server.home, model, status.model_sha256, folder, step
+            )
+        finally:
+            stop.set()
 
     def _path(self, session: Session, source: Source) -> Path:
         return session.editor.root / self.options.package.replace(".", "/") / source.path
