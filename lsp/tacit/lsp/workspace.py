@@ -3,7 +3,9 @@
 Every path is resolved first and must then lie in an open folder: a link that leads out of it does not.
 """
 
+import logging
 import os
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from tacit.lsp.documents import well_formed
 from tacit.lsp.ignoring import Ignoring
+
+log = logging.getLogger(__name__)
 
 FILE: Final = ".tacit.toml"
 KEYS: Final = frozenset(("learning", "enabled"))
@@ -96,12 +101,16 @@ class Workspace:
             path = path_of(uri)
             if path is None or not path.is_absolute():
                 continue
-            folder = Folder.at(path)
+            root = _resolved(path)
+            if root is None:
+                log.warning("a workspace folder's path cannot be resolved")
+                continue
+            folder = Folder.at(root)
             if all(folder.root != known.root for known in self.folders):
                 self.folders.append(folder)
 
     def remove(self, uris: Sequence[str]) -> None:
-        gone = {Path(os.path.realpath(path)) for uri in uris if (path := path_of(uri)) is not None}
+        gone = {resolved for uri in uris if (path := path_of(uri)) is not None and (resolved := _resolved(path)) is not None}
         self.folders = [folder for folder in self.folders if folder.root not in gone]
 
     def place(self, uri: str) -> Place:
@@ -109,11 +118,10 @@ class Workspace:
         path = path_of(uri)
         if path is None:
             # Not a file yet: an untitled buffer has no name to judge by and no workspace to record for.
-            return Place(unquote(urlsplit(uri).path).rpartition("/")[2][:255] or "untitled", None)
-        try:
-            resolved = Path(os.path.realpath(path))
-        except (OSError, ValueError):
-            return Place(path.name, None, "its path cannot be resolved")
+            return Place(well_formed(unquote(re.split("[/:]", uri)[-1]))[:255] or "untitled", None)
+        resolved = _resolved(path)
+        if resolved is None:
+            return Place(well_formed(path.name), None, "its path cannot be resolved")
         inside = [folder for folder in self.folders if resolved.is_relative_to(folder.root)]
         if inside:
             folder = max(inside, key=lambda one: len(one.root.parts))
@@ -121,11 +129,11 @@ class Workspace:
             opened = Path(os.path.realpath(path.parent)) / path.name
             names = {resolved, opened} if opened.is_relative_to(folder.root) else {resolved}
             hidden = any(folder.ignoring.ignored(name) for name in names)
-            return Place(resolved.relative_to(folder.root).as_posix(), folder, "it is ignored" if hidden else "")
+            return Place(well_formed(resolved.relative_to(folder.root).as_posix()), folder, "it is ignored" if hidden else "")
         if self.folders:
-            return Place(path.name, None, "it is outside the open folders")
+            return Place(well_formed(path.name), None, "it is outside the open folders")
         alone = Ignoring(resolved.parent)
-        return Place(resolved.name, None, "it is ignored" if alone.ignored(resolved) else "")
+        return Place(well_formed(resolved.name), None, "it is ignored" if alone.ignored(resolved) else "")
 
 
 def path_of(uri: str) -> Path | None:
@@ -140,6 +148,14 @@ def path_of(uri: str) -> Path | None:
     if not path or "\0" in path:
         return None
     return Path(path)
+
+
+def _resolved(path: Path) -> Path | None:
+    """None: it cannot be one (half characters, a loop of links)."""
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError):
+        return None
 
 
 def _repository(root: Path) -> Path:
