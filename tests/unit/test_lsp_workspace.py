@@ -79,6 +79,15 @@ def test_what_is_no_file_is_served_and_never_recorded(root: Path) -> None:
     assert (place.path, place.folder, place.refused) == ("Untitled-1", None, "")
 
 
+@pytest.mark.parametrize(
+    "uri", ["untitled:.env", "vscode-remote://host/home/x/.env", "file://server/share/a.py", "file:///a%00b.py"]
+)
+def test_hidden_names_and_paths_that_cannot_be_judged_are_refused(root: Path, uri: str) -> None:
+    place = _open(root).place(uri)
+    assert place.folder is None
+    assert place.refused
+
+
 def test_a_single_file_is_served_and_never_recorded(tmp_path: Path) -> None:
     place = Workspace().place((tmp_path / "a.py").as_uri())
     assert (place.path, place.folder, place.refused) == ("a.py", None, "")

@@ -55,6 +55,11 @@ BUILT_IN: Final = (
 _ALWAYS = GitIgnoreSpec.from_lines(BUILT_IN)
 
 
+def always_ignored(path: str) -> bool:
+    """True for a file that the built-in patterns hide. path: relative, with forward slashes."""
+    return bool(path) and _ALWAYS.match_file(path.lower())
+
+
 @dataclass(slots=True)
 class Ignoring:
     """The ignore files below one folder, read again when they change."""
@@ -66,7 +71,7 @@ class Ignoring:
     def ignored(self, file: Path) -> bool:
         """file: below `top`. As git has it: the nearest ignore file decides; what is in an ignored folder is ignored."""
         relative = file.relative_to(self.top)
-        if _ALWAYS.match_file(relative.as_posix().lower()):
+        if always_ignored(relative.as_posix()):
             return True
         parts = relative.parts
         return any(self._entry_ignored(parts[: depth + 1], is_folder=depth + 1 < len(parts)) for depth in range(len(parts)))

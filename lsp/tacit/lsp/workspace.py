@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from tacit.lsp.documents import well_formed
-from tacit.lsp.ignoring import Ignoring
+from tacit.lsp.ignoring import Ignoring, always_ignored
 
 log = logging.getLogger(__name__)
 
@@ -117,8 +117,11 @@ class Workspace:
         """Where this document is and whether anything of it may be sent."""
         path = path_of(uri)
         if path is None:
-            # Not a file yet: an untitled buffer has no name to judge by and no workspace to record for.
-            return Place(well_formed(unquote(re.split("[/:]", uri)[-1]))[:255] or "untitled", None)
+            name = well_formed(unquote(re.split("[/:]", uri)[-1]))[:255] or "untitled"
+            if uri.lower().startswith("file:"):
+                return Place(name, None, "its path cannot be resolved")
+            # An untitled buffer, or a file on another machine: there is no workspace to record for.
+            return Place(name, None, "it is ignored" if always_ignored(name) else "")
         resolved = _resolved(path)
         if resolved is None:
             return Place(well_formed(path.name), None, "its path cannot be resolved")
