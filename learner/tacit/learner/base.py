@@ -6,6 +6,7 @@ What the engine serves (llama.cpp, Q4_K_M) and what is trained here are the same
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
@@ -95,6 +96,8 @@ def quiet() -> None:
     logging: Any = transformers_logging
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    # Advice to peft's authors.
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
     # The GGUF reader's bar knows no switch.
     reader: Any = modeling_gguf_pytorch_utils
     if not isinstance(reader.tqdm, partial):
