@@ -106,6 +106,15 @@ def test_text_that_drifts_from_what_was_written_is_refused() -> None:
     assert gate.similarity([Generated(WRITTEN, WRITTEN, WRITTEN)] * 10).passed
 
 
+def test_noise_in_a_few_generations_is_not_refused() -> None:
+    mixed = [Generated(WRITTEN, WRITTEN[:20], WRITTEN[:22]), Generated(WRITTEN, WRITTEN[:20], WRITTEN[:16])] * 6
+    assert gate.similarity(mixed).passed
+
+
+def test_a_small_but_certain_fall_is_refused() -> None:
+    assert not gate.similarity([Generated(WRITTEN, WRITTEN, WRITTEN[:-2])] * 12).passed
+
+
 def test_a_truncator_is_refused() -> None:
     assert not gate.length([Generated(WRITTEN, WRITTEN, WRITTEN[:6])] * 10).passed
 

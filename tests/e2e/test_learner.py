@@ -1,0 +1,192 @@
+"""The learner against a real server and a real engine, with a tiny model: claims, checks, trains, publishes, refuses, stops.
+
+The tiny model knows nothing, so one night on one repeated line improves it beyond doubt; quality on the real model is the loop's
+test. Draws come from the engine itself: their log-probabilities are real.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import torch
+
+from tacit.learner.policy import Policy
+from tacit.learner.run import LearnOptions, Outcome, learn
+from tacit.learner.simulate.serving import ServerProcess
+from tacit.learner.train import TrainSettings
+from tacit.protocol.adapters import MANIFEST
+from tacit.protocol.client import TacitClient
+from tacit.protocol.completion import CompleteRequest, Context
+from tacit.protocol.events import Event, Rejected, Settled, Suggested, new_id
+from tacit.protocol.home import Home
+
+PROJECT = "dir-0123456789abcdef"
+LINE = "ledger.note(ctx)"
+COUNT = 36
+MINUTE = timedelta(minutes=1)
+# Large steps: the tiny model has a hundredth of the parameters, and the budget is tested apart.
+TRAIN = TrainSettings(learning_rate=1e-2, batch=4, epochs=2, kl_budget=1.5)
+OPTIONS = LearnOptions(project=PROJECT, min_samples=20, probes=12, generations=12, train=TRAIN)
+
+
+async def draw(client: TacitClient, number: int) -> list[Event]:
+    """One suggestion by the engine; its first half was typed, and then LINE."""
+    context = Context(
+        path=f"handlers/h{number}.py", language="python", prefix=f"def handle_{number}(ctx):\n    ", suffix="\n    return ctx\n"
+    )
+    session = f"session-{number // 6:04d}"
+    for seed in range(number, number + 10_000, 1000):
+        request = CompleteRequest(
+            request_id=new_id(), session_id=session, project=PROJECT, context=context, deadline_ms=60_000, max_tokens=8, seed=seed
+        )
+        answer = await client.complete(request)
+        if len(answer.text) >= 4:
+            break
+    written = answer.text[: len(answer.text) // 2] + LINE
+    at = datetime(2026, 11, 20, 9, tzinfo=UTC) + number * MINUTE
+    source = {"session_id": session, "suggestion_id": f"suggestion-{number:04d}"}
+    return [
+        Suggested(
+            **source, at=at, project=PROJECT, context=context, context_sha256=context.digest(), text=answer.text,
+            generation=answer.generation, trigger="automatic", p_show=1, shown=True, latency_ms=10, engine_ms=9,
+        ),
+        Rejected(**source, at=at, reason="typed_over", visible_ms=900),
+        Settled(**source, at=at, horizon="2m", elapsed_ms=130_000, span_text=None, settled_text=f"{written}\n    log({number})"),
+    ]  # fmt: skip
+
+
+@pytest.fixture
+async def server(home: Home, tiny_model: Path) -> AsyncIterator[ServerProcess]:
+    async with ServerProcess(home, {"model": str(tiny_model), "nightly": "off", "temperature": "0.8"}) as running:
+        yield running
+
+
+async def fill(server: ServerProcess, count: int = COUNT) -> None:
+    for number in range(count):
+        await server.client.send_events(await draw(server.client, number))
+
+
+async def policy_version(server: ServerProcess) -> str:
+    infos = {info.project: info for info in await server.client.projects()}
+    return infos[PROJECT].policy_version
+
+
+async def run(server: ServerProcess, **changes: object) -> Outcome:
+    return await learn(server.client, server.home, dataclasses.replace(OPTIONS, **changes))
+
+
+async def test_too_few_samples_change_nothing(server: ServerProcess) -> None:
+    await fill(server, 3)
+    outcome = await run(server)
+    assert outcome.state == "skipped"
+    assert "3 labelled" in outcome.message and "20 are needed" in outcome.message
+    assert await policy_version(server) == "base"
+    assert not list(server.home.adapters.glob("*")) if server.home.adapters.exists() else True
+    assert (await server.client.runs())[0].state == "skipped"
+
+
+async def test_a_night(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    await fill(server)
+
+    # A dry run claims nothing.
+    assert "dry run" in (await run(server, dry_run=True)).message
+    assert await server.client.runs() == []
+
+    # What the logs say must be what the trainer computes: with another prompt nothing is trained.
+    with monkeypatch.context() as patched:
+        patched.setattr("tacit.learner.samples.prompt_tokens", lambda fim, context, tokenize: [*tokenize(context.prefix)])
+        wrong_prompt = await run(server)
+    assert wrong_prompt.state == "refused" and "Nothing was trained" in wrong_prompt.message
+    # Nor under weights that did not draw them.
+    with monkeypatch.context() as patched:
+        patched.setattr(Policy, "exact", _noisy(Policy.exact))
+        wrong_weights = await run(server)
+    assert wrong_weights.state == "refused" and "Nothing was trained" in wrong_weights.message
+    assert await policy_version(server) == "base"
+
+    # A candidate that learned the opposite does not pass the gate.
+    backwards = dataclasses.replace(TRAIN, coefficients=dataclasses.replace(TRAIN.coefficients, hindsight=-0.5))
+    harmful = await run(server, train=backwards)
+    assert harmful.state == "refused", harmful.message
+    assert await policy_version(server) == "base" and not (server.home.adapters / harmful.adapter).exists()
+
+    # The real one does, and serves.
+    outcome = await run(server)
+    assert outcome.state == "published", outcome.message
+    folder = server.home.adapters / outcome.adapter
+    assert (folder / MANIFEST).exists()
+    assert await policy_version(server) == outcome.adapter
+    detail = await server.client.adapter(outcome.adapter)
+    assert detail.info.state == "live" and 0 < detail.samples < COUNT
+    assert outcome.report["training"]["kl_serving"] <= TRAIN.kl_budget
+    assert outcome.report_path is not None and outcome.report_path.read_text().startswith(f"# Run {outcome.run_id}: published")
+    lineage = {json.loads(line)["suggestion_id"] for line in (folder / "lineage.jsonl").read_text().splitlines()}
+    assert f"suggestion-{COUNT - 1:04d}" not in lineage, "held out, and yet in the lineage"
+    assert not list((server.home.runs / outcome.run_id).glob("adapter"))
+
+    # It does not learn from the same suggestions again.
+    again = await run(server, min_samples=20)
+    assert again.state == "skipped" and "learned from before" in again.message
+
+    # The next draws are the new policy's: the next night trains from it, and its logs agree with its weights.
+    for number in range(COUNT, 2 * COUNT):
+        events = await draw(server.client, number)
+        assert isinstance(events[0], Suggested) and events[0].generation.policy_version == outcome.adapter
+        await server.client.send_events(events)
+    second = await run(server)
+    checks = {check["name"]: check for check in second.report["checks"]}
+    assert checks["logged draws"]["passed"], checks["logged draws"]["message"]
+    assert second.report["parent"] == outcome.adapter and second.report["training"]["steps"] > 0
+
+
+async def test_ending_the_learner_leaves_nothing_half(server: ServerProcess) -> None:
+    """The process that the schedule starts is told to end while it trains."""
+    await fill(server, 30)
+    command = (sys.executable, "-m", "tacit.learner", "--project", PROJECT, "--min-samples", "10", "--socket", server.home.socket)
+    process = await asyncio.create_subprocess_exec(
+        *map(str, command), env={**os.environ, **server.environment}, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(120):
+            while True:
+                status = await server.client.status()
+                if status.running is not None and status.running.stage not in ("", "starting", "exporting"):
+                    break
+                assert process.returncode is None
+                await asyncio.sleep(0.02)
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 130
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    last = (await server.client.runs())[0]
+    assert last.state == "interrupted"
+    assert await policy_version(server) == "base"
+    assert not list(server.home.adapters.glob("*")) if server.home.adapters.exists() else True
+
+
+def _noisy(exact: object) -> object:
+    """Policy.exact, with every frozen matrix disturbed while it lasts."""
+
+    @contextlib.contextmanager
+    def disturbed(policy: Policy) -> object:
+        with exact(policy):  # type: ignore[operator]
+            frozen = [p for p in policy.generator().parameters() if p.ndim == 2 and not p.requires_grad]
+            torch.manual_seed(0)
+            noise = [torch.randn_like(p) * p.std() * 0.3 for p in frozen]
+            for parameter, disturbance in zip(frozen, noise, strict=True):
+                parameter.data += disturbance
+            yield
+            for parameter, disturbance in zip(frozen, noise, strict=True):
+                parameter.data -= disturbance
+
+    return disturbed
