@@ -61,7 +61,7 @@ async def test_what_was_on_disk_is_delivered_once(home: Home, tiny_model: Path, 
             seen |= _on_disk(home)
         # The next session delivers what the dead ones left.
         async with Editor(root, options={"learning": "on"}, environment=server.environment), asyncio.timeout(60):
-            while _on_disk(home):  # noqa: ASYNC110 - a folder sets no event
+            while _on_disk(home):
                 await asyncio.sleep(0.05)
     with contextlib.closing(sqlite3.connect(home.database)) as database:
         rows = database.execute("SELECT id, kind, suggestion_id FROM event").fetchall()

@@ -32,6 +32,8 @@ CATCH_UP_SECONDS = 180.0
 """After the start: whoever has just switched the machine on wants to work first."""
 STOP_SECONDS = 10.0
 ATTEMPT = "nightly/attempt"
+SKIPPED, REFUSED = 3, 4
+"""The learner's exit codes for a night that rightly changed nothing."""
 LOG_BYTES = 2_000_000
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
@@ -142,8 +144,9 @@ class Schedule:
                 return
             code = await self._learner.wait()
         self._learner = None
-        if code == 0:
-            log.info("the learner for project %s has ended", project)
+        if code in (0, SKIPPED, REFUSED):
+            last = await self._runs.last()
+            log.info("the learner for project %s has ended%s", project, f": {last.state}" if last else "")
         else:
             log.warning("the learner for project %s ended with exit code %d; see %s", project, code, path)
 
