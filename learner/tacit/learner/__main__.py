@@ -5,7 +5,6 @@ Exit codes: 0 published, 3 skipped, 4 refused by the gate, 1 failed, 130 interru
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -13,13 +12,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+from tacit.learner import give_way
 from tacit.protocol.client import TacitClient
 from tacit.protocol.errors import TacitError
 from tacit.protocol.home import Home
 
 EXIT_CODES = {"published": 0, "skipped": 3, "refused": 4, "failed": 1, "interrupted": 130}
-NICENESS = 10
-"""The developer's own work comes first."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,8 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--socket", type=Path, default=None, help="The server's Unix socket.")
     options = parser.parse_args(arguments)
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
+    give_way()
     home = Home.from_environment()
     try:
         return asyncio.run(_run(home, options))

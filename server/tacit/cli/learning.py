@@ -42,6 +42,7 @@ def learn(
     if not now and not dry_run:
         _say_when(as_json)
         return
+    from tacit.learner import give_way
     from tacit.learner.run import LearnOptions
     from tacit.learner.run import learn as run_once
     from tacit.protocol.home import Home
@@ -56,6 +57,7 @@ def learn(
         dry_run=dry_run,
         seed=seed,
     )
+    give_way()
     with _bars(quiet=as_json) as progress:
         outcome = _ask(lambda client: run_once(client, home, options, progress))
     if as_json:

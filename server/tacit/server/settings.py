@@ -20,7 +20,7 @@ class Settings(BaseModel):
     engine: Literal["embedded"] = "embedded"
     """What runs the model: `embedded` is llama.cpp in a child process."""
     threads: int = Field(default=0, ge=0, le=1024)
-    """Engine threads; 0: one per core, at most 16."""
+    """Engine threads; 0: all cores but one (both of two), at most 16."""
     context_tokens: int = Field(default=4096, ge=512, le=131_072)
     """Length of the engine's context, per stream."""
     streams: int = Field(default=4, ge=1, le=64)

@@ -320,8 +320,12 @@ def _refusal(status: int, body: bytes) -> BadRequest | EngineUnavailable:
 
 
 def engine_threads(setting: int) -> int:
-    """Threads for this machine. setting: the user's, 0 for one per core that this process may use, at most 16."""
+    """Threads for this machine. setting: the user's; 0: all cores that this process may use but one, at most 16.
+
+    llama.cpp's threads spin while they wait for one another: one that has to share its core holds up all of them (on 2 cores,
+    beside one busy process, 2 tokens a second instead of 23). With two cores the second thread is worth that risk.
+    """
     if setting:
         return setting
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 16)
+    return cores if cores <= 2 else min(cores - 1, 16)
