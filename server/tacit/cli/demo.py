@@ -21,12 +21,15 @@ def demo(
     """The loop without an editor: a scripted developer types, the learner runs, before and after side by side."""
     import asyncio
     import tempfile
+    import warnings
 
     from rich.console import Console
 
     from tacit.cli.models import fetch_bar
     from tacit.server.models import resolve
 
+    # Libraries' advice to programmers has no place in the picture.
+    warnings.simplefilter("ignore", FutureWarning)
     console = Console(highlight=False)
     with fetch_bar(model) as (progress, notice):
         resolve(model, progress, notice)

@@ -91,8 +91,10 @@ class Result:
         table = Table(
             title="The same held-out places, before and after one night", title_justify="left", pad_edge=False, box=None
         )
-        for name, side in (("", "left"), ("before", "right"), ("after", "right"), ("difference per place (95 %)", "left")):
-            table.add_column(name, justify="right" if side == "right" else "left")
+        table.add_column("", no_wrap=True)
+        table.add_column("before", justify="right", no_wrap=True)
+        table.add_column("after", justify="right", no_wrap=True)
+        table.add_column("per place, 95 %", no_wrap=True)
         after = self.after
         for name, of in (
             ("places", lambda c: c.places),
@@ -118,7 +120,8 @@ class Result:
                 f"Simulated developer, {self.before.places} held-out places of {len(self.held_out_files)} files, one seed: an "
                 "illustration, not evidence about people. Perplexity: per token, on the text that was really written at the "
                 f"places of the first pass ({sum(s.tokens for s in self.scored)} tokens), given the logged contexts; base and "
-                "adapter as the learner computes them. Intervals: bootstrap over places.",
+                "adapter as the learner computes them. Intervals: bootstrap over places; a difference without * is not "
+                "distinguishable from chance.",
                 "dim",
             ),
             Text(f"Learning run: {self.night.state}. {self.night.message}"),
@@ -131,7 +134,7 @@ def _words(interval: Interval | None, form: str) -> str:
     if interval is None or not isfinite(interval.low):
         return ""
     numbers = f"{form.format(interval.value)} [{form.format(interval.low)}, {form.format(interval.high)}]"
-    return numbers + ("" if interval.tells else "  not distinguishable")
+    return numbers + (" *" if interval.tells else "")
 
 
 def _json(interval: Interval | None) -> dict[str, float] | None:
