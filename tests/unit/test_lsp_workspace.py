@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lsprotocol.types import MessageActionItem, MessageType, ShowMessageRequestParams
 
 from tacit.lsp.consent import NEVER, NOT_NOW, TURN_ON, Consent
 from tacit.lsp.settings import Settings
@@ -192,14 +193,14 @@ def test_an_answer_is_written_so_that_it_is_read_back(root: Path, old: str | Non
 class _Editor:
     def __init__(self, title: str | None) -> None:
         self.title = title
-        self.asked: list[Any] = []
+        self.asked: list[ShowMessageRequestParams] = []
         self.told: list[str] = []
 
-    async def ask(self, method: str, params: Any) -> Any:
-        self.asked.append((method, params))
-        return None if self.title is None else {"title": self.title}
+    async def ask(self, params: ShowMessageRequestParams) -> MessageActionItem | None:
+        self.asked.append(params)
+        return None if self.title is None else MessageActionItem(self.title)
 
-    def tell(self, kind: int, message: str) -> None:
+    def tell(self, kind: MessageType, message: str) -> None:
         self.told.append(message)
 
 
@@ -219,7 +220,7 @@ async def test_the_question_is_put_once_and_its_answer_kept(
     await consent.put_question(folder)
     assert consent.recorded(folder) is recorded
     assert (written in (root / FILE).read_text()) if written else not (root / FILE).exists()
-    assert [params["actions"] for _, params in editor.asked] == [[{"title": t} for t in (TURN_ON, NOT_NOW, NEVER)]]
+    assert [params.actions for params in editor.asked] == [[MessageActionItem(t) for t in (TURN_ON, NOT_NOW, NEVER)]]
     assert Consent(editor.ask, editor.tell, Settings).open_question(Folder.at(root)) is (written is None)
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from lsprotocol import types
+
 from tacit.lsp.clock import SessionClock
 from tacit.lsp.connection import ServerConnection
 from tacit.lsp.context import Budget, Surroundings, hidden_characters, surroundings
@@ -98,7 +100,7 @@ class Completion:
         self._flight: _Flight | None = None
         self.counters = Counters()
 
-    def request(self, document: Document, offset: int, *, invoked: bool) -> Coroutine[Any, Any, dict[str, Any] | None]:
+    def request(self, document: Document, offset: int, *, invoked: bool) -> Coroutine[Any, Any, types.InlineCompletionList | None]:
         """Everything up to the model is decided here and now; what is returned waits for the model."""
         arrived = time.perf_counter()
         self.counters.requests += 1
@@ -131,7 +133,7 @@ class Completion:
             self._flight.call.cancel()
             self._flight = None
 
-    async def _ask(self, asked: Asked) -> dict[str, Any] | None:
+    async def _ask(self, asked: Asked) -> types.InlineCompletionList | None:
         deadline_ms = self._settings().deadline_ms
         # Until now the document may have changed, if the task was slow to start.
         if not self._current(asked):
@@ -194,7 +196,7 @@ class Completion:
             deadline_ms=max(50, int(deadline_ms - MARGIN_MS - asked.elapsed_ms())),
         )
 
-    def _deliver(self, asked: Asked, response: "CompleteResponse") -> dict[str, Any] | None:
+    def _deliver(self, asked: Asked, response: "CompleteResponse") -> types.InlineCompletionList | None:
         """Show it if it still fits. From here to the answer nothing else runs, so what is checked stays true."""
         from tacit.protocol.events import new_id
 
@@ -281,17 +283,17 @@ class Completion:
         )
 
 
-async def _now(answer: dict[str, Any] | None) -> dict[str, Any] | None:
+async def _now(answer: types.InlineCompletionList | None) -> types.InlineCompletionList | None:
     return answer
 
 
-def _answer(document: Document, suggestion_id: str, text: str, offset: int, replaces: int) -> dict[str, Any]:
-    item = {
-        "insertText": text.replace("\n", "\r\n") if document.newline == "\r\n" else text,
-        "range": {"start": document.position_at(offset), "end": document.position_at(offset + replaces)},
-        "command": {"title": "Suggestion accepted", "command": ACCEPTED_COMMAND, "arguments": [suggestion_id]},
-    }
-    return {"items": [item]}
+def _answer(document: Document, suggestion_id: str, text: str, offset: int, replaces: int) -> types.InlineCompletionList:
+    item = types.InlineCompletionItem(
+        insert_text=text.replace("\n", "\r\n") if document.newline == "\r\n" else text,
+        range=types.Range(start=document.position_at(offset), end=document.position_at(offset + replaces)),
+        command=types.Command(title="Suggestion accepted", command=ACCEPTED_COMMAND, arguments=[suggestion_id]),
+    )
+    return types.InlineCompletionList(items=[item])
 
 
 def _seen(call: "asyncio.Task[Any]") -> None:

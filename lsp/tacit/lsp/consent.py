@@ -5,9 +5,11 @@ Off is what holds until somebody has said otherwise.
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
-from tacit.lsp.jsonrpc import RpcError
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+
 from tacit.lsp.settings import Settings
 from tacit.lsp.workspace import FILE, Folder
 
@@ -20,18 +22,16 @@ QUESTION: Final = (
     "Tacit can learn from what you do with its suggestions in {name}: what you keep, change and type instead. "
     "Everything stays on this machine, secrets are removed, and `tacit forget` erases it. Turn learning on for this workspace?"
 )
-INFO: Final = 3
-WARNING: Final = 2
 
 
 class Consent:
     def __init__(
         self,
-        ask: Callable[[str, Any], Awaitable[Any]],
-        tell: Callable[[int, str], None],
+        ask: Callable[[types.ShowMessageRequestParams], Awaitable[types.MessageActionItem | None]],
+        tell: Callable[[types.MessageType, str], None],
         settings: Callable[[], Settings],
     ) -> None:
-        """ask: sends a request to the editor. tell: shows a message of this type (LSP's MessageType)."""
+        """ask: `window/showMessageRequest`. tell: `window/showMessage`."""
         self._ask = ask
         self._tell = tell
         self._settings = settings
@@ -42,7 +42,7 @@ class Consent:
         if choices.problem:
             if folder.told != choices.problem:
                 folder.told = choices.problem
-                self._tell(WARNING, choices.problem)
+                self._tell(types.MessageType.Warning, choices.problem)
             return False
         if choices.learning is not None:
             return choices.learning
@@ -59,14 +59,14 @@ class Consent:
 
     async def put_question(self, folder: Folder) -> None:
         """Ask and act on the answer; closing the question means not now."""
-        actions = [{"title": title} for title in (TURN_ON, NOT_NOW, NEVER)]
+        actions = [types.MessageActionItem(title) for title in (TURN_ON, NOT_NOW, NEVER)]
         message = QUESTION.format(name=folder.root.name or str(folder.root))
         try:
-            answer = await self._ask("window/showMessageRequest", {"type": INFO, "message": message, "actions": actions})
-        except RpcError as error:
+            answer = await self._ask(types.ShowMessageRequestParams(types.MessageType.Info, message, actions))
+        except JsonRpcException as error:
             log.info("the editor cannot ask: %s", error)
             return
-        title = answer.get("title") if isinstance(answer, dict) else None
+        title = answer.title if answer else None
         if title not in {TURN_ON, NEVER}:
             return
         folder.answer = title == TURN_ON
@@ -74,4 +74,5 @@ class Consent:
             folder.choose(title == TURN_ON)
         except (OSError, UnicodeDecodeError) as error:
             said = "on" if folder.answer else "off"
-            self._tell(WARNING, f"{folder.root / FILE} cannot be written ({error}); learning is {said} for this session only.")
+            problem = f"{folder.root / FILE} cannot be written ({error}); learning is {said} for this session only."
+            self._tell(types.MessageType.Warning, problem)

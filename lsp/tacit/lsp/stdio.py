@@ -1,0 +1,129 @@
+"""The editor's two pipes: bytes to JSON and back. Touches two descriptors; knows neither JSON-RPC nor LSP.
+
+Own code rather than pygls' reader and writer: one unusual header puts that reader out of step for good, and its writer waits for
+the editor. Here one thread reads and one writes, so that neither side ever waits for the other: an editor that is busy writing
+to us may not be reading, and must not be kept from writing.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import queue
+import re
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+log = logging.getLogger(__name__)
+
+LONGEST_BODY: Final = 64 * 1024 * 1024
+LONGEST_HEADER: Final = 16 * 1024
+LAST_WRITE_S: Final = 2.0
+"""An editor that no longer reads must not keep us alive."""
+
+_LENGTH = re.compile(rb"content-length:[ \t]*(\d{1,10})[ \t]*(?=\r?\n)", re.IGNORECASE)
+_HEADER_END = re.compile(rb"\r?\n\r?\n")
+_EMBEDDED = re.compile(rb"content-length:[ \t]*\d{1,10}[ \t]*\r?\n", re.IGNORECASE)
+
+
+class Malformed:
+    """A body that is no JSON."""
+
+
+class Frames:
+    """Bytes to messages. Out of step, it looks for the next `Content-Length`."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._length: int | None = None
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """The messages that these bytes complete: JSON values, or Malformed."""
+        self._buffer += data
+        while True:
+            if self._length is None:
+                end = _HEADER_END.search(self._buffer)
+                if end is None:
+                    if len(self._buffer) > LONGEST_HEADER:
+                        del self._buffer[:-LONGEST_HEADER]
+                    return
+                found = _LENGTH.findall(bytes(self._buffer[max(0, end.start() - LONGEST_HEADER) : end.end()]))
+                del self._buffer[: end.end()]
+                if found and int(found[-1]) <= LONGEST_BODY:
+                    self._length = int(found[-1])
+                continue
+            if len(self._buffer) < self._length:
+                return
+            body = bytes(self._buffer[: self._length])
+            del self._buffer[: self._length]
+            self._length = None
+            try:
+                yield json.loads(body)
+            except (ValueError, RecursionError):
+                # The length was a lie: the next message's header may be inside.
+                if inside := _EMBEDDED.search(body):
+                    self._buffer[:0] = body[inside.start() :]
+                yield Malformed()
+
+
+class Stdio:
+    """pygls' writer, and the reader beside it."""
+
+    def __init__(self, source: int, sink: int, receive: Callable[[Any], None]) -> None:
+        """Descriptors to read from and to write to. receive: called on the event loop with each message, in order."""
+        self._source = source
+        self._sink = sink
+        self._receive = receive
+        self._frames = Frames()
+        self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._closed = asyncio.Event()
+        self._writer = threading.Thread(target=self._write, name="tacit-stdout", daemon=True)
+
+    async def serve(self) -> None:
+        """Until the input ends or `close` is called. What is written after that still goes out with `flush`."""
+        self._writer.start()
+        threading.Thread(target=self._read, args=(asyncio.get_running_loop(),), name="tacit-stdin", daemon=True).start()
+        await self._closed.wait()
+
+    def write(self, data: bytes) -> None:
+        """Never waits."""
+        self._outgoing.put(data)
+
+    def close(self) -> None:
+        self._closed.set()
+
+    async def flush(self) -> None:
+        """The last thing: nothing is written after it."""
+        self._outgoing.put(None)
+        await asyncio.to_thread(self._writer.join, LAST_WRITE_S)
+
+    def _feed(self, data: bytes) -> None:
+        for message in self._frames.feed(data):
+            self._receive(message)
+
+    # The two threads
+
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            while data := os.read(self._source, 1 << 16):
+                loop.call_soon_threadsafe(self._feed, data)
+        except OSError as error:
+            log.info("the editor's pipe: %s", error)
+        except RuntimeError:
+            # The loop has ended before the input did.
+            return
+        try:
+            loop.call_soon_threadsafe(self.close)
+        except RuntimeError:
+            return
+
+    def _write(self) -> None:
+        while (data := self._outgoing.get()) is not None:
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(self._sink, view) :]
+            except OSError as error:
+                log.info("the editor's pipe: %s", error)
+                return
