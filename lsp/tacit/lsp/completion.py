@@ -100,7 +100,9 @@ class Completion:
         self._flight: _Flight | None = None
         self.counters = Counters()
 
-    def request(self, document: Document, offset: int, *, invoked: bool) -> Coroutine[Any, Any, types.InlineCompletionList | None]:
+    def request(
+        self, document: Document, offset: int, *, invoked: bool
+    ) -> Coroutine[Any, Any, types.InlineCompletionList | None]:
         """Everything up to the model is decided here and now; what is returned waits for the model."""
         arrived = time.perf_counter()
         self.counters.requests += 1

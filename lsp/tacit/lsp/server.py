@@ -39,6 +39,7 @@ class TacitServer(Server):
         self._home = home
         self._params: types.InitializeParams | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._status = 1
         features: dict[str, Callable[..., Any]] = {
             types.INITIALIZE: lambda params: self._initialize(params),
             types.INITIALIZED: lambda params: self._initialized(),
@@ -89,7 +90,7 @@ class TacitServer(Server):
             self._watch.cancel()
         if self._params is not None:
             await self._session.close()
-        return 0 if self.protocol.shut_down else 1
+        return self._status
 
     def undecodable(self, method: str, params: Any) -> None:
         if method == types.TEXT_DOCUMENT_DID_CHANGE:
@@ -109,7 +110,7 @@ class TacitServer(Server):
 
     async def _shut_down(self) -> None:
         await self._session.end()
-        self.protocol.shut_down = True
+        self._status = 0
 
     async def _watch_parent(self, pid: int) -> None:
         """An editor that is killed may leave our pipes open in another process of its own."""

@@ -27,10 +27,6 @@ _HEADER_END = re.compile(rb"\r?\n\r?\n")
 _EMBEDDED = re.compile(rb"content-length:[ \t]*\d{1,10}[ \t]*\r?\n", re.IGNORECASE)
 
 
-class Malformed:
-    """A body that is no JSON."""
-
-
 class Frames:
     """Bytes to messages. Out of step, it looks for the next `Content-Length`."""
 
@@ -39,7 +35,7 @@ class Frames:
         self._length: int | None = None
 
     def feed(self, data: bytes) -> Iterator[Any]:
-        """The messages that these bytes complete: JSON values, or Malformed."""
+        """The messages that these bytes complete: JSON values; None for a body that is no JSON."""
         self._buffer += data
         while True:
             if self._length is None:
@@ -64,7 +60,7 @@ class Frames:
                 # The length was a lie: the next message's header may be inside.
                 if inside := _EMBEDDED.search(body):
                     self._buffer[:0] = body[inside.start() :]
-                yield Malformed()
+                yield None
 
 
 class Stdio:
