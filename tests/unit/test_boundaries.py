@@ -23,9 +23,6 @@ def test_the_contracts_hold() -> None:
             "tacit.lsp.session",
             {"torch", "transformers", "numpy", "fastapi", "sqlmodel", "typer", "rich", "tacit.server", "tacit.learner"},
         ),
-        # Until `initialize` has been answered, pygls is all there is time for.
-        ("tacit.lsp.server", {"tacit.lsp.session", "pathspec", "pydantic", "httpx"}),
-        ("tacit.lsp.session", {"pydantic", "httpx"}),
         ("tacit.server.app", {"torch", "transformers", "peft", "pygls", "tacit.lsp", "tacit.learner"}),
         ("tacit.protocol.client", {"torch", "pygls", "fastapi", "sqlmodel", "tacit.server", "tacit.lsp", "tacit.learner"}),
         ("tacit.cli", {"typer", "rich", "httpx", "pydantic", "tacit.server", "tacit.lsp", "tacit.learner"}),

@@ -172,7 +172,7 @@ class Server(LanguageServer):
     async def serve(self, source: int, sink: int) -> None:
         """Until the editor says `exit` or closes its end, or `stop`; by then every request has its answer."""
         stdio = Stdio(source, sink, self.protocol.receive)
-        self.protocol.set_writer(stdio)
+        self.protocol.set_writer(stdio, include_headers=False)
         await stdio.serve()
         await self.protocol.end()
         await stdio.flush()

@@ -82,9 +82,9 @@ class Stdio:
         threading.Thread(target=self._read, args=(asyncio.get_running_loop(),), name="tacit-stdin", daemon=True).start()
         await self._closed.wait()
 
-    def write(self, data: bytes) -> None:
-        """Never waits."""
-        self._outgoing.put(data)
+    def write(self, body: bytes) -> None:
+        """One message, as JSON. Never waits."""
+        self._outgoing.put(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
 
     def close(self) -> None:
         self._closed.set()
