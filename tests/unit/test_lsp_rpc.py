@@ -100,7 +100,7 @@ async def peer() -> AsyncIterator[Peer]:
 
 async def _until(condition: Any) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+        while not condition():
             await asyncio.sleep(0)
 
 
