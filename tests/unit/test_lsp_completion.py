@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from lsprotocol.types import Position, Range, TextDocumentContentChangePartial
 
 from tacit.lsp.clock import SessionClock
 from tacit.lsp.completion import Completion
@@ -84,7 +85,9 @@ class Bench:
     def edit(self, start: int, text: str) -> None:
         position = self.document.position_at(start)
         self.completion.changed(URI)
-        steps = self.document.change(self.document.version + 1, [{"range": {"start": position, "end": position}, "text": text}])
+        steps = self.document.change(
+            self.document.version + 1, [TextDocumentContentChangePartial(Range(position, position), text)]
+        )
         self.feedback.changed(URI, steps)
 
     def events(self) -> list[dict[str, Any]]:
@@ -122,11 +125,11 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 async def test_an_item_inserts_at_the_cursor_and_carries_its_id(bench: Bench) -> None:
-    [item] = (await bench.ask())["items"]
-    assert item["insertText"] == "foo(1)"
-    assert item["range"] == {"start": {"line": 0, "character": 4}, "end": {"line": 0, "character": 4}}
+    [item] = (await bench.ask()).items
+    assert item.insert_text == "foo(1)"
+    assert item.range == Range(Position(0, 4), Position(0, 4))
     assert [event["kind"] for event in bench.events()] == ["session_started", "suggested", "shown"]
-    assert item["command"]["arguments"] == [bench.events()[1]["suggestion_id"]]
+    assert item.command.arguments == [bench.events()[1]["suggestion_id"]]
     asked = bench.server.asked[0]
     assert (asked["context"]["prefix"], asked["context"]["suffix"]) == ("x = ", "\n"), "the suffix ends with a line"
     assert asked["project"] == "dir-0123456789abcdef"
@@ -171,16 +174,16 @@ async def test_an_answer_for_an_old_text_is_never_shown(bench: Bench) -> None:
 
 
 async def test_by_hand_where_it_is_shown_asks_for_another_one(bench: Bench) -> None:
-    [first] = (await bench.ask())["items"]
-    [same] = (await bench.ask())["items"]
-    assert same["command"] == first["command"]
+    [first] = (await bench.ask()).items
+    [same] = (await bench.ask()).items
+    assert same.command == first.command
     bench.server.text = "bar"
-    [other] = (await bench.ask(invoked=True))["items"]
-    assert other["insertText"] == "bar"
+    [other] = (await bench.ask(invoked=True)).items
+    assert other.insert_text == "bar"
     assert bench.events()[-1]["reason"] == "superseded"
     bench.edit(4, "b")
-    [rest] = (await bench.ask(5, invoked=True))["items"]
-    assert (rest["insertText"], rest["command"]) == ("ar", other["command"])
+    [rest] = (await bench.ask(5, invoked=True)).items
+    assert (rest.insert_text, rest.command) == ("ar", other.command)
     counters = bench.completion.counters
     assert (counters.requests, counters.reused, counters.model_calls) == (4, 2, 2)
 
@@ -203,8 +206,8 @@ async def test_an_error_is_a_word_in_the_status_and_no_answer(
 
 async def test_a_partial_acceptance_is_confirmed_in_utf16_units(bench: Bench) -> None:
     bench.server.text = "'😀' + b"
-    [item] = (await bench.ask())["items"]
+    [item] = (await bench.ask()).items
     bench.edit(4, "'😀' ")
-    bench.feedback.confirmed(item["command"]["arguments"][0], item["insertText"], 5)
+    bench.feedback.confirmed(item.command.arguments[0], item.insert_text, 5)
     accepted = [event for event in bench.events() if event["kind"] == "accepted"]
     assert [(event["accepted_chars"], event["inferred"]) for event in accepted] == [(4, True), (4, False)]
