@@ -18,7 +18,6 @@ from lsprotocol import types
 
 from tacit.lsp.extensions import COUNTERS, DID_PARTIALLY_ACCEPT, DID_REJECT, DID_SHOW, RATE
 from tacit.lsp.rpc import Server
-from tacit.protocol.home import Home
 
 if TYPE_CHECKING:
     from tacit.lsp.session import Session
@@ -28,15 +27,14 @@ PARENT_CHECK_S: Final = 20.0
 
 async def serve(source: int, sink: int) -> int:
     """Serve the editor at these descriptors until it leaves. Returns the exit status."""
-    return await TacitServer(Home.from_environment()).run(source, sink)
+    return await TacitServer().run(source, sink)
 
 
 class TacitServer(Server):
     """One editor's language server."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self) -> None:
         super().__init__("tacit", _version())
-        self._home = home
         self._params: types.InitializeParams | None = None
         self._watch: asyncio.Task[None] | None = None
         self._status = 1
@@ -76,9 +74,10 @@ class TacitServer(Server):
     @cached_property
     def _session(self) -> "Session":
         from tacit.lsp.session import Session
+        from tacit.protocol.home import Home
 
         assert self._params is not None
-        return Session(self, self._home, self._params)
+        return Session(self, Home.from_environment(), self._params)
 
     async def run(self, source: int, sink: int) -> int:
         loop = asyncio.get_running_loop()
@@ -101,7 +100,8 @@ class TacitServer(Server):
     def _initialize(self, params: types.InitializeParams) -> None:
         """pygls makes the answer."""
         self._params = params
-        asyncio.get_running_loop().call_soon(lambda: self._session)
+        # Not at once: the thread that writes the answer needs the interpreter too.
+        asyncio.get_running_loop().call_later(0.02, lambda: self._session)
 
     def _initialized(self) -> None:
         self._session.initialized()
