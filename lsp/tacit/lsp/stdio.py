@@ -96,7 +96,11 @@ class Stdio:
 
     def _feed(self, data: bytes) -> None:
         for message in self._frames.feed(data):
-            self._receive(message)
+            try:
+                self._receive(message)
+            except Exception:
+                # The messages behind it are not to blame.
+                log.exception("a message could not be handled")
 
     # The two threads
 
