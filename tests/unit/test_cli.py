@@ -110,6 +110,7 @@ def test_models_list_json_names_what_is_used(empty_models: Path) -> None:
     assert {model["name"]: model["state"] for model in answer["models"]} == {
         "qwen2.5-coder-0.5b": "absent",
         "qwen2.5-coder-1.5b": "absent",
+        "qwen2.5-coder-7b": "absent",
     }
 
 

@@ -1,0 +1,40 @@
+"""Runs the learner in a forked process for each line on stdin: fifty runs without fifty imports of torch. Prints each one's pid.
+
+argv: nothing. The environment names the home; the options are those of tiny_night.py.
+"""
+
+import asyncio
+import os
+import sys
+
+# Imported before the forks and for them.
+import tacit.learner.night
+import tacit.learner.run
+from tacit.protocol.client import TacitClient
+from tacit.protocol.home import Home
+
+
+async def _learn() -> None:
+    from tiny_night import OPTIONS
+
+    home = Home.from_environment()
+    async with TacitClient(home.socket) as client:
+        outcome = await tacit.learner.run.learn(client, home, OPTIONS)
+    print(outcome.state, outcome.message, file=sys.stderr)
+
+
+def main() -> None:
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            # What a killed run prints is of no use to anybody.
+            asyncio.run(_learn())
+            os._exit(0)
+        print(pid, flush=True)
+        _, status = os.waitpid(pid, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    main()
