@@ -1,9 +1,7 @@
 """A developer at one document, for the tests of tracking: edits, requests and the clock, each in one word. Pure."""
 
+from dataclasses import dataclass, field
 from typing import Any
-
-import dataclass
-import field
 
 from tacit.lsp.documents import Step
 from tacit.lsp.edits import Edit, difference

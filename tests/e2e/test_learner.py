@@ -38,7 +38,7 @@ OPTIONS = LearnOptions(project=PROJECT, min_samples=20, probes=12, generations=1
 
 
 async def draw(client: TacitClient, number: int) -> list[Event]:
-    """One suggestion by the engine; its first half was typed, and then LINE."""
+    """One suggestion by the engine; what was written is LINE and then its second half."""
     context = Context(
         path=f"handlers/h{number}.py", language="python", prefix=f"def handle_{number}(ctx):\n    ", suffix="\n    return ctx\n"
     )
@@ -50,7 +50,7 @@ async def draw(client: TacitClient, number: int) -> list[Event]:
         answer = await client.complete(request)
         if len(answer.text) >= 4:
             break
-    written = answer.text[: len(answer.text) // 2] + LINE
+    written = LINE + answer.text[len(answer.text) // 2 :]
     at = datetime(2026, 11, 20, 9, tzinfo=UTC) + number * MINUTE
     source = {"session_id": session, "suggestion_id": f"suggestion-{number:04d}"}
     return [

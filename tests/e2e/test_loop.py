@@ -25,18 +25,19 @@ from tacit.protocol.project import project_of
 TIME_SCALE = 120.0
 """Session seconds per real one: ten minutes of settling pass in five seconds."""
 
-# What this team writes in every handler and no model can know: the hole is the line after the signature.
+# What this team does to every amount that it returns, and no model can know.
 NOUNS = "order invoice parcel refund voucher basket account address payment shipment ticket coupon".split()
 VERBS = "create cancel archive".split()
-
-
-def house_line(noun: str, verb: str) -> str:
-    return f'ledger.note(ctx, "{noun}.{verb}", actor=ctx.whoami())'
+HOUSE_STYLE = ("Money(", "amount", ")")
 
 
 def handler(noun: str, verb: str) -> tuple[str, str]:
-    """(before the hole, after it) of one function."""
-    return f"def {verb}_{noun}(ctx, {noun}_id):\n    ", f"\n    return store.{verb}({noun}_id)\n"
+    """(before the hole, after it) of one function; what is missing is what it returns."""
+    return (
+        f'def {verb}_{noun}({noun}, rate):\n    """What it costs to {verb} one {noun}."""\n'
+        f"    amount = {noun}.price * rate\n    return ",
+        "\n",
+    )
 
 
 def repository(root: Path) -> None:
@@ -115,19 +116,22 @@ async def test_the_loop(home: Home, small_model: Path, tmp_path: Path) -> None:
         with closing(sqlite3.connect(home.database)) as database:
             assert database.execute("SELECT count(*) FROM suggestion").fetchone()[0] >= len(CASES) + 3
 
-        # Days of work: the same house line everywhere, which the base does not know.
+        # Days of work: the suggestion is taken, and put into the house's style.
         pairs = [(noun, verb) for noun in NOUNS for verb in VERBS]
         for day in range(6):
             async with editor_at(root, server) as editor:
                 for noun, verb in pairs[day::6]:
                     before, after = handler(noun, verb)
                     document, items = await ask(editor, root, f"{noun}_{verb}.py", before, after)
-                    line = house_line(noun, verb)
-                    if items and items[0].text == line:
-                        editor.accept(document, items[0])
+                    opening, amount, closing_ = HOUSE_STYLE
+                    start = len(before)
+                    if items and items[0].text == amount:
+                        end = editor.accept(document, items[0])
+                        editor.change(document, end, end, closing_)
+                        editor.change(document, start, start, opening)
                     else:
-                        for at, character in enumerate(line):
-                            editor.change(document, len(before) + at, len(before) + at, character)
+                        for at, character in enumerate("".join(HOUSE_STYLE)):
+                            editor.change(document, start + at, start + at, character)
                     editor.save(document)
                     editor.close(document)
 
@@ -140,7 +144,9 @@ async def test_the_loop(home: Home, small_model: Path, tmp_path: Path) -> None:
             text=True,
         )
         assert learned.returncode == 0, learned.stdout + learned.stderr
-        name = json.loads(learned.stdout)["adapter"]
+        outcome = json.loads(learned.stdout)
+        assert outcome["state"] == "published", outcome["message"]
+        name = outcome["adapter"]
         assert ADAPTER_NAME.fullmatch(name)
         assert await policy_version_of_next(root, server, project) == name
 
