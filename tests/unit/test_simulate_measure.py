@@ -94,7 +94,7 @@ def result(state: str, scored: list[Scored], kept: Interval | None = None) -> Re
         training_files=("a.py",),
         held_out_files=("b.py",),
         training=count,
-        night=Night(state, "because", "p@000001", 80, 40, 100.0, "report.md"),
+        night=Night(state, "because", "p@000001", 80, 40, 100.0, {}, "report.md"),
         before=count,
         after=count if state == "published" else None,
         accepted=None,

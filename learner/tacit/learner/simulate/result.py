@@ -23,6 +23,8 @@ class Night:
     """Suggestions that were logged for it."""
     min_samples: int
     seconds: float
+    stages: dict[str, float]
+    """Seconds after its start at which each of its stages began."""
     report: str
     """Where the run's own report lies."""
 
