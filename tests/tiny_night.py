@@ -16,8 +16,8 @@ PROJECT = "dir-0123456789abcdef"
 LINE = "ledger.note(ctx)"
 COUNT = 36
 MINUTE = timedelta(minutes=1)
-# Large steps: the tiny model has a hundredth of the parameters, and the budget is tested apart.
-TRAIN = TrainSettings(learning_rate=1e-2, batch=4, epochs=2, kl_budget=1.5)
+# Large steps: the tiny model has a hundredth of the parameters. The budget is tested with the training loop.
+TRAIN = TrainSettings(learning_rate=1e-2, batch=4, epochs=4, kl_budget=3.0)
 OPTIONS = LearnOptions(project=PROJECT, min_samples=20, probes=12, generations=12, train=TRAIN)
 
 

@@ -71,7 +71,7 @@ async def test_a_night(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -
     assert await policy_version(server) == "base"
 
     # A candidate that learned the opposite does not pass the gate.
-    backwards = dataclasses.replace(TRAIN, coefficients=dataclasses.replace(TRAIN.coefficients, hindsight=-0.5))
+    backwards = dataclasses.replace(TRAIN, epochs=1, coefficients=dataclasses.replace(TRAIN.coefficients, hindsight=-0.5))
     harmful = await run(server, train=backwards)
     assert harmful.state == "refused", harmful.message
     assert await policy_version(server) == "base" and not (server.home.adapters / harmful.adapter).exists()
@@ -107,7 +107,7 @@ async def test_a_night(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -
 
 async def test_ending_the_learner_leaves_nothing_half(server: ServerProcess) -> None:
     """The process that the schedule starts is told to end while it trains."""
-    await fill(server, 30)
+    await fill(server, 12)
     command = (sys.executable, "-m", "tacit.learner", "--project", PROJECT, "--min-samples", "10", "--socket", server.home.socket)
     process = await asyncio.create_subprocess_exec(
         *map(str, command), env={**os.environ, **server.environment}, stdout=asyncio.subprocess.PIPE

@@ -98,6 +98,8 @@ def quiet() -> None:
     logging.disable_progress_bar()
     # Advice to peft's authors.
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+    # The base's name in an adapter is its digest, where there is no file to be found.
+    warnings.filterwarnings("ignore", message="Could not find a config file in sha256", category=UserWarning)
     # The GGUF reader's bar knows no switch.
     reader: Any = modeling_gguf_pytorch_utils
     if not isinstance(reader.tqdm, partial):
