@@ -2,6 +2,7 @@
 #
 #   make run     environment, model, server, self-check
 #   make test    environment, check, every test
+#   make soak    the long tests: the whole loop on the real model, the demo, kill -9 (half an hour, on an idle machine)
 #   make check   environment; formatting, lint, types, import boundaries, documentation
 #   make env     only the environment: .venv in this folder
 #   make clean   removes the environment
@@ -31,13 +32,16 @@ endif
 endif
 
 .DEFAULT_GOAL := run
-.PHONY: run test check env clean torch-changed
+.PHONY: run test soak check env clean torch-changed
 
 run: $(READY)
 	$(BIN)/tacit up
 
 test: check
 	$(BIN)/python -m pytest
+
+soak: $(READY)
+	$(BIN)/python -m pytest -m soak
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -83,7 +87,9 @@ $(READY): pyproject.toml
 	else \
 	  echo "Installing torch (CPU build, about 200 MB)"; \
 	  $(BIN)/python -m pip install --quiet 'torch==$(TORCH_VERSION)+cpu' 2>/dev/null || \
-	    $(BIN)/python -m pip install --quiet --extra-index-url '$(TORCH_CPU_INDEX)' 'torch==$(TORCH_VERSION)+cpu'; \
+	    $(BIN)/python -m pip install --quiet --extra-index-url '$(TORCH_CPU_INDEX)' 'torch==$(TORCH_VERSION)+cpu' || \
+	    { echo "The CPU build cannot be had here: installing the default build, several GB" >&2; \
+	      $(BIN)/python -m pip install --quiet 'torch==$(TORCH_VERSION)'; }; \
 	fi; \
 	echo "Installing Tacit and what it needs"; \
 	$(BIN)/python -m pip install --quiet --editable '.[all,dev]'; \

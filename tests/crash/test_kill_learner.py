@@ -10,6 +10,7 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
+import pytest
 from tiny_night import LINE, PROJECT, fill
 
 from tacit.learner.simulate.serving import ServerProcess
@@ -17,6 +18,8 @@ from tacit.protocol.adapters import ADAPTER_NAME, MANIFEST, Manifest
 from tacit.protocol.completion import CompleteRequest, Context
 from tacit.protocol.events import new_id
 from tacit.protocol.home import Home
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(2400)]
 
 KILLS = 50
 CONTEXT = Context(path="handlers/next.py", language="python", prefix=f"def f(ctx):\n    {LINE}\n    ", suffix="\n")
@@ -83,7 +86,7 @@ async def test_no_half_adapter_is_ever_served(home: Home, tiny_model: Path) -> N
     zygote = Zygote()
     settings = {"model": str(tiny_model), "nightly": "off", "temperature": "0.8", "keep_adapters": "100"}
     async with ServerProcess(home, settings) as server:
-        await fill(server)
+        await fill(server, 24)
         await zygote.start(server.environment)
         try:
             # The first also prepares the base model for those after it; the second tells how long a run is.

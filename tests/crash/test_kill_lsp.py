@@ -8,9 +8,13 @@ import sqlite3
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tacit.learner.simulate.editor import Editor, EditorClosed, LspError
 from tacit.learner.simulate.serving import ServerProcess
 from tacit.protocol.home import Home
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(2400)]
 
 KILLS = 50
 ONCE = {"suggested", "typed_through", "rejected", "undone"}

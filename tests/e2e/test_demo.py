@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(2400)]
+
 
 def demo(folder: Path, model: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+import pytest
 from fim_cases import CASES, judge
 
 from tacit.learner.simulate.editor import Editor, Item
@@ -21,6 +22,8 @@ from tacit.protocol.adapters import ADAPTER_NAME
 from tacit.protocol.events import Accepted, Rejected, Settled, SuggestionRecord
 from tacit.protocol.home import Home
 from tacit.protocol.project import project_of
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(2400)]
 
 TIME_SCALE = 120.0
 """Session seconds per real one: ten minutes of settling pass in five seconds."""

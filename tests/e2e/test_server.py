@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture
 async def server(home: Home, tiny_model: Path) -> AsyncIterator[ServerProcess]:
-    async with ServerProcess(home, {"model": str(tiny_model)}) as running:
+    async with ServerProcess(home, {"model": str(tiny_model), "nightly": "0 3 * * *"}) as running:
         yield running
 
 

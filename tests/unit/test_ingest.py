@@ -10,8 +10,9 @@ from sqlmodel import select
 from tacit.protocol.completion import Context, Generation
 from tacit.protocol.events import Accepted, Event, Rated, Rejected, Settled, Shown, Suggested, SuggestionRecord, new_id
 from tacit.protocol.home import Home
+from tacit.protocol.redaction import STRADDLING, redact_after
 from tacit.server.export import PAGE, export, project_infos
-from tacit.server.ingest import STRADDLING, redact_after, redacted, store_events
+from tacit.server.ingest import redacted, store_events
 from tacit.server.store.store import Store, count_events
 from tacit.server.store.tables import EventRow
 

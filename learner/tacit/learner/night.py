@@ -121,7 +121,7 @@ class Night:
         return list(prompts)
 
     def check_probes(self, answer: ProbeResponse) -> tuple[list[gate.Check], list[Probe]]:
-        """(checks of step 1, probes for the report: the engine's tokens with the trainer's log-probabilities)."""
+        """(checks of step 1, probes for the report: what the engine must say again whenever it loads this adapter)."""
         texts = [Text(p.prompt, p.tokens) for p in answer.candidate]
         with self._exactly():
             found = self._score("comparing with the engine", CANDIDATE, texts)
@@ -137,12 +137,7 @@ class Night:
                 [(p.tokens, p.logprobs) for p in answer.base],
             ),
         ]
-        recorded = [
-            Probe(prompt=p.prompt, tokens=p.tokens, logprobs=tuple(logprobs))
-            for p, logprobs in zip(answer.candidate, found, strict=True)
-            if p.tokens
-        ]
-        return checks, recorded[:RECORDED_PROBES]
+        return checks, [probe for probe in answer.candidate if probe.tokens][:RECORDED_PROBES]
 
     def replay(self, held_out: Sequence[Sample], generations: int, seed: int) -> list[gate.Check]:
         """Step 4: perplexity on what was written, and what is written greedily, under what serves and under the candidate."""

@@ -22,7 +22,7 @@ from tacit.lsp.feedback import Feedback
 from tacit.lsp.settings import Settings
 from tacit.lsp.status import Status
 from tacit.lsp.workspace import Place
-from tacit.protocol.redaction import redact
+from tacit.protocol.redaction import last_line, redact_after
 
 if TYPE_CHECKING:
     from tacit.protocol.completion import CompleteRequest, CompleteResponse
@@ -236,7 +236,7 @@ class Completion:
         if not self._may_record(asked.uri) or folder is None or folder.project is None or not response.generation.tokens:
             return None
         # A secret that the model made up would be in its tokens too, where it cannot be replaced.
-        if redact(response.text) != response.text:
+        if redact_after(last_line(asked.code.prefix), response.text) != response.text:
             return None
         context = Context(
             path=asked.place.path[-4096:], language=asked.language[:64], prefix=asked.code.prefix, suffix=asked.code.suffix

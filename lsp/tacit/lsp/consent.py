@@ -20,7 +20,7 @@ NOT_NOW: Final = "Not now"
 NEVER: Final = "Never"
 QUESTION: Final = (
     "Tacit can learn from what you do with its suggestions in {name}: what you keep, change and type instead. "
-    "Everything stays on this machine, secrets are removed, and `tacit forget` erases it. Turn learning on for this workspace?"
+    "Everything stays on this machine, secrets are removed, and it is deleted after 90 days. Turn learning on for this workspace?"
 )
 
 

@@ -17,7 +17,7 @@ from tacit.lsp.matching import unified
 from tacit.lsp.outcomes import Outcome
 from tacit.lsp.recorder import Recorder
 from tacit.lsp.tracking import Remaining, Tracker
-from tacit.protocol.redaction import redact
+from tacit.protocol.redaction import last_line, redact_after
 
 if TYPE_CHECKING:
     from tacit.protocol.events import Event, RatingFlag, Suggested
@@ -31,6 +31,8 @@ class _Known:
     uri: str
     recorded: bool
     chars: int
+    before: str = ""
+    """What stands on the line before the hole: with it, text written there may be a secret."""
 
 
 class Feedback:
@@ -90,7 +92,7 @@ class Feedback:
 
     def withheld(self, uri: str, suggested: "Suggested") -> None:
         """It was generated and is not shown."""
-        self._known[suggested.suggestion_id] = _Known(uri, True, len(suggested.text))
+        self._known[suggested.suggestion_id] = _Known(uri, True, len(suggested.text), last_line(suggested.context.prefix))
         self._record(uri, suggested)
 
     def offered(self, uri: str, suggestion_id: str, text: str, at: int, suggested: "Suggested | None") -> None:
@@ -100,7 +102,9 @@ class Feedback:
         now = self._clock.now()
         if suggested is not None:
             self._record(uri, suggested)
-        self._known[suggestion_id] = _Known(uri, suggested is not None, len(unified(text)))
+        self._known[suggestion_id] = _Known(
+            uri, suggested is not None, len(unified(text)), last_line(suggested.context.prefix) if suggested is not None else ""
+        )
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         self._last_shown = suggestion_id
@@ -157,7 +161,7 @@ class Feedback:
             suggestion_id=name,
             value=1 if value > 0 else -1,
             flag=flag,
-            correction=None if correction is None else redact(unified(correction))[:20_000],
+            correction=None if correction is None else redact_after(known.before, unified(correction))[:20_000],
         )
         self._record(known.uri, rated)
         return "Thank you: the rating is recorded."
@@ -207,14 +211,16 @@ class Feedback:
             case outcomes.Undone(_, after):
                 return events.Undone(at=at, session_id=session, suggestion_id=name, after_ms=after)
             case outcomes.Settled(_, horizon, elapsed, span, settled):
+                known = self._known.get(name)
+                before = known.before if known else ""
                 return events.Settled(
                     at=at,
                     session_id=session,
                     suggestion_id=name,
                     horizon=horizon,
                     elapsed_ms=elapsed,
-                    span_text=None if span is None else redact(span),
-                    settled_text=redact(settled),
+                    span_text=None if span is None else redact_after(before, span),
+                    settled_text=redact_after(before, settled),
                 )
 
     # Time

@@ -9,6 +9,10 @@ import re
 from functools import partial
 from typing import NamedTuple
 
+BEFORE_CHARS = 200
+STRADDLING = "<redacted:straddling>"
+"""Stands for text in which a secret ends that began before it."""
+
 
 class _Rule(NamedTuple):
     kind: str
@@ -82,3 +86,17 @@ def _round(text: str) -> str:
 def _replace_group(mark: str, match: re.Match[str]) -> str:
     whole, start, end = match.group(0), match.start(1) - match.start(0), match.end(1) - match.start(0)
     return whole if _MARK.fullmatch(whole, start, end) else whole[:start] + mark + whole[end:]
+
+
+def redact_after(before: str, text: str) -> str:
+    """`text` as it is redacted where it stands: `password = "` before it makes a secret of what follows."""
+    alone = redact(text)
+    together = redact(before + alone)
+    if together.startswith(before):
+        return together[len(before) :]
+    # A secret that began before the text ends in it; how much of the text it is cannot be told.
+    return STRADDLING
+
+
+def last_line(prefix: str) -> str:
+    return prefix[prefix.rfind("\n") + 1 :][-BEFORE_CHARS:]

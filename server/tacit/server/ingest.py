@@ -14,13 +14,9 @@ from sqlmodel import Session
 
 from tacit.protocol.completion import Context
 from tacit.protocol.events import Event, EventAck, Rated, SessionStarted, Settled, Suggested
-from tacit.protocol.redaction import redact
+from tacit.protocol.redaction import last_line, redact, redact_after
 from tacit.server.store.store import Store, milliseconds
 from tacit.server.store.tables import EventRow, SuggestionRow
-
-BEFORE_CHARS = 200
-STRADDLING = "<redacted:straddling>"
-"""Stands for text in which a secret ends that began before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +120,3 @@ def _redacted_suggestion(event: Suggested) -> Suggested:
         # The tokens spell the secret as well.
         update["generation"] = event.generation.model_copy(update={"tokens": (), "logprobs": ()})
     return event.model_copy(update=update)
-
-
-def redact_after(before: str, text: str) -> str:
-    """`text` as it is redacted where it stands: `password = "` before it makes a secret of what follows."""
-    alone = redact(text)
-    together = redact(before + alone)
-    if together.startswith(before):
-        return together[len(before) :]
-    # A secret that began before the text ends in it; how much of the text it is cannot be told.
-    return STRADDLING
-
-
-def last_line(prefix: str) -> str:
-    return prefix[prefix.rfind("\n") + 1 :][-BEFORE_CHARS:]

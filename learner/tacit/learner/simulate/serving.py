@@ -22,9 +22,10 @@ class ServerProcess:
     """Use as an async context manager; inside, `client` talks to a server whose engine is ready."""
 
     def __init__(self, home: Home, settings: Mapping[str, str] | None = None) -> None:
-        """settings: the server's settings by name, given to it through its environment."""
+        """settings: the server's settings by name, given to it through its environment; `nightly` is off unless they say."""
         self.home = home
-        self.environment = {"TACIT_HOME": str(home.root), **{f"TACIT_{k.upper()}": v for k, v in (settings or {}).items()}}
+        chosen = {"nightly": "off", **(settings or {})}
+        self.environment = {"TACIT_HOME": str(home.root), **{f"TACIT_{k.upper()}": v for k, v in chosen.items()}}
         """For every process that is to work with this server."""
         self._process: asyncio.subprocess.Process | None = None
         self._client: TacitClient | None = None
