@@ -230,7 +230,7 @@ async def test_a_damaged_model_is_said_and_mended_without_a_restart(home: Home, 
         [sys.executable, "-m", "tacit.cli", "serve"], env={**os.environ, "TACIT_MODEL": str(model)}, stdout=log, stderr=log
     )
     try:
-        async with TacitClient(home.socket) as client, asyncio.timeout(60):
+        async with TacitClient(home.socket) as client, asyncio.timeout(240):
             # HTTP first, then the verdict on the model.
             while True:
                 try:
@@ -244,7 +244,10 @@ async def test_a_damaged_model_is_said_and_mended_without_a_restart(home: Home, 
             assert not await client.healthy()
             # What does not need the model goes on.
             assert (await client.send_events(batch(2))).stored == 2
-            model.write_bytes(tiny_model.read_bytes())
+            whole = model.with_suffix(".whole")
+            whole.write_bytes(tiny_model.read_bytes())
+            # At once: half a file would be looked at, refused, and not looked at again for a while.
+            whole.replace(model)
             while not await client.healthy():
                 await asyncio.sleep(0.05)
             assert (await client.complete(request())).generation.tokens
