@@ -100,9 +100,11 @@ class _Demo:
         async with self._at_work(before_home, "1. The server starts, and the machine is measured") as (server, session):
             model = (await server.client.status()).model
             planned = await self._measure_machine(session)
+            minutes = (planned.seconds + self._spent()) / 60
             view.console.print(
-                f"  {planned.training} training places and {planned.held_out} held-out places, twice: about "
-                f"{(planned.seconds + self._spent()) / 60:.0f} minutes in all."
+                f"  {planned.training} training places and {planned.held_out} held-out places, twice: about {minutes:.0f} minutes "
+                "in all."
+                + (f" {options.minutes:g} are not enough on this machine as it is now." if minutes > options.minutes else "")
             )
             held_out = take(self.held_out, planned.held_out)
             view.phase("2. Held-out files with the base model", planned.held_out)
@@ -152,7 +154,7 @@ class _Demo:
         visits = await session.write(self._path(session, source), source.text, source.places)
         typing = (time.monotonic() - began - sum(visit.waited for visit in visits)) / len(visits)
         # What the engine needs tells how fast this machine computes; training reads prompts at about the same speed. The
-        # median: the first suggestion also waits for the model to be read into memory.
+        # median: the first suggestion also waits for the model to be read into memory, and others may be busy for a moment.
         computing = median(visit.waited for visit in visits)
         place = typing + computing
         speed = Speed(place, fixed=FIXED_SECONDS, sample=TRAINING * computing, score=SCORING * computing)

@@ -16,7 +16,7 @@ HELD_OUT_PLACES = 25
 TRAINING_PLACES = 100
 """At most."""
 SMALLEST = 12
-"""Training places, below which a run has nothing to say."""
+"""Training places at least: with fewer a run has nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +98,16 @@ def read_source(path: Path, folder: Path, random: Random, per_file: int) -> Sour
 def plan(seconds: float, speed: Speed) -> Plan:
     """How many places to type so that both passes over the held-out ones, the run and the measuring fit into `seconds`.
 
-    BadRequest if the time is too short for anything.
+    Never less than the smallest loop that says anything: on a machine too slow for it, `Plan.seconds` is more than was given.
     """
-    best: Plan | None = None
-    for training in range(SMALLEST, TRAINING_PLACES + 1):
-        held_out = min(HELD_OUT_PLACES, max(6, training // 3))
-        cost = speed.fixed + training * (speed.place + speed.sample) + held_out * (2 * speed.place + speed.score)
-        if cost > seconds:
-            break
-        best = Plan(training, held_out, cost)
-    if best is None:
-        raise BadRequest(
-            f"This machine needs {speed.place:.1f} s per place: {seconds:.0f} s are not enough for the loop.",
-            mend="Give it more --minutes.",
-        )
-    return best
+    fitting = (p for p in (_sized(n, speed) for n in range(TRAINING_PLACES, SMALLEST, -1)) if p.seconds <= seconds)
+    return next(fitting, _sized(SMALLEST, speed))
+
+
+def _sized(training: int, speed: Speed) -> Plan:
+    held_out = min(HELD_OUT_PLACES, max(6, training // 3))
+    seconds = speed.fixed + training * (speed.place + speed.sample) + held_out * (2 * speed.place + speed.score)
+    return Plan(training, held_out, seconds)
 
 
 def take(sources: list[Source], places: int) -> list[Source]:
