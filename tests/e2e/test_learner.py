@@ -51,6 +51,8 @@ async def test_too_few_samples_change_nothing(server: ServerProcess) -> None:
     assert (await server.client.runs())[0].state == "skipped"
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(2400)
 async def test_a_night(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     await fill(server)
 
@@ -105,6 +107,8 @@ async def test_a_night(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -
     assert second.report["parent"] == outcome.adapter and second.report["training"]["steps"] > 0
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(2400)
 async def test_ending_the_learner_leaves_nothing_half(server: ServerProcess) -> None:
     """The process that the schedule starts is told to end while it trains."""
     await fill(server, 12)
