@@ -102,8 +102,8 @@ class _Demo:
             planned = await self._measure_machine(session)
             minutes = (planned.seconds + self._spent()) / 60
             view.console.print(
-                f"  {planned.training} training places and {planned.held_out} held-out places, twice: about {minutes:.0f} minutes "
-                "in all."
+                f"  {planned.training} training places and {planned.held_out} held-out places, twice: "
+                f"about {minutes:.0f} minutes in all."
                 + (f" {options.minutes:g} are not enough on this machine as it is now." if minutes > options.minutes else "")
             )
             held_out = take(self.held_out, planned.held_out)
