@@ -1,6 +1,7 @@
 """Outbox: what was put is on disk, whatever dies; a file belongs to one living process; it goes only on an acknowledgement."""
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -110,6 +111,32 @@ def test_only_one_takes_an_abandoned_file(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, check=True).stdout == b"0\n"
     one.close(delete=True)
     assert _files(tmp_path) == []
+
+
+@pytest.mark.parametrize("delete", [True, False])
+def test_a_file_taken_for_left_behind_while_it_is_made_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delete: bool
+) -> None:
+    real, taken = fcntl.flock, []
+
+    def flock(fd: int, operation: int) -> None:
+        # Another process looks through the folder between the file's creation and its lock, once.
+        if not taken:
+            taken.append(fd)
+            for one in abandoned(tmp_path):
+                taken.append(one)
+                if delete:
+                    one.close(delete=True)
+        real(fd, operation)
+
+    monkeypatch.setattr(module.fcntl, "flock", flock)
+    outbox = Outbox(tmp_path, "s", on_trouble=taken.append)
+    outbox.put(b"1").result(10)
+    assert len(taken) == 2, "the first file was taken, and nobody had to be told"
+    if not delete:
+        taken[1].close(delete=True)
+    outbox.close(10)
+    assert _left(tmp_path) == [[b"1"]]
 
 
 @pytest.mark.parametrize(

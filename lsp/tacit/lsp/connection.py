@@ -26,6 +26,7 @@ SLOWEST_POLL_S: Final = 5.0
 PATIENCE_S: Final = 60.0
 """How long a server may take to answer for the first time before another one is started."""
 SLOWEST_START_S: Final = 300.0
+LOG_BYTES: Final = 1_000_000
 
 
 class ServerConnection:
@@ -158,7 +159,7 @@ class ServerConnection:
             code = self._child.poll() if self._child else None
             # Exit 4: another one holds the lock, so one is coming up.
             if code != 4:
-                message = f"Tacit's server does not start; {self._home.logs / 'server.log'} says why. `tacit doctor` may help."
+                message = f"Tacit's server does not start; {self._home.logs / 'serve.log'} says why. `tacit doctor` may help."
                 self._status.say("unavailable", message)
                 if not self._complained:
                     self._complained = True
@@ -175,11 +176,15 @@ class ServerConnection:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         self._home.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._home.logs / "server.log"
+        # What it says before it has a log, and errors; another editor's may be starting one at the same time.
+        path = self._home.logs / "serve.log"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab") as out:
+            if os.fstat(out.fileno()).st_size > LOG_BYTES:
+                os.ftruncate(out.fileno(), 0)
             # Its own session: it outlives this editor and does not get its terminal's signals.
             return subprocess.Popen(
-                [sys.executable, "-m", "tacit.cli", "serve"],
+                # -P: never import what lies in the current folder.
+                [sys.executable, "-P", "-m", "tacit.cli", "serve"],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

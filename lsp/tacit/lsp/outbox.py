@@ -5,6 +5,8 @@ can be taken was left behind. Events carry their ids: delivering a file twice st
 acknowledged need not be written down; it is deleted when all of it has been.
 """
 
+import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -25,6 +27,8 @@ REFUSED: Final = ".refused"
 SEGMENT_BYTES: Final = 1_000_000
 RETRY_S: Final = 5.0
 """After a write that failed."""
+ATTEMPTS: Final = 3
+"""To make a file, each under another name: another process can take a new one for one that was left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,18 @@ class Entry:
 
 
 class Segment:
-    """One file of the outbox, held by this process. OSError if it cannot be made."""
+    """One file of the outbox, held by this process. OSError if it cannot be made.
+
+    Until it is locked it looks left behind: BlockingIOError or FileNotFoundError when another process is just clearing it away.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(self._fd).st_nlink == 0:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
             _sync_folder(path.parent)
         except OSError:
             os.close(self._fd)
@@ -185,11 +194,18 @@ class Outbox:
     def _append(self, entries: Sequence[Entry]) -> None:
         if not self._segments or self._segments[-1][0].size >= SEGMENT_BYTES:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._made += 1
-            self._segments.append((Segment(self._folder / f"{self._session}-{self._made:06d}{SUFFIX}"), 0))
+            self._segments.append((self._new_segment(), 0))
         segment, _ = self._segments[-1]
         segment.append([entry.line for entry in entries])
         self._segments[-1] = (segment, entries[-1].sequence)
+
+    def _new_segment(self) -> Segment:
+        for _ in range(ATTEMPTS - 1):
+            self._made += 1
+            with contextlib.suppress(BlockingIOError, FileNotFoundError):
+                return Segment(self._folder / f"{self._session}-{self._made:06d}{SUFFIX}")
+        self._made += 1
+        return Segment(self._folder / f"{self._session}-{self._made:06d}{SUFFIX}")
 
     def _forget(self, acked: int) -> None:
         self._acked = max(self._acked, acked)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 START_SECONDS = 300.0
 """For a server to load its model; fetching it is not part of this."""
 LOOK_SECONDS = 0.1
+END_SECONDS = 30.0
+"""For a server that was told to end: requests have 5 s, a learner 10."""
 
 CHECK = Context(
     path="check.py",
@@ -65,7 +67,8 @@ def serve(
         return
     from tacit.server.serving import serve as run
 
-    asyncio.run(run(home, settings, console=logging.INFO))
+    # Without a terminal the log file alone has it all: what stderr goes to then is not rotated.
+    asyncio.run(run(home, settings, console=logging.INFO if sys.stderr.isatty() else logging.WARNING))
 
 
 async def _serve_detached(home: Home) -> None:
@@ -280,16 +283,26 @@ async def _detach(home: Home, client: TacitClient, *, engine: bool) -> ServerSta
                 f"The server ended at its start: {words[-1] if words else 'it said nothing'}", mend=f"See {path}."
             )
         if time.monotonic() > end:
-            process.terminate()
+            _end(process)
             raise ServerUnavailable(f"The server did not answer within {START_SECONDS:.0f} s.", mend=f"See {path}.")
         await asyncio.sleep(LOOK_SECONDS)
     if engine:
         try:
             await _ready(client)
         except TacitError:
-            process.terminate()
+            _end(process)
             raise
     return status
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """When it returns, lock and socket are free for the next one."""
+    process.terminate()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _spawn(home: Home, output: Path) -> subprocess.Popen[bytes]:
