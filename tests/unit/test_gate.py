@@ -128,9 +128,23 @@ def test_stopping_where_the_developer_stopped_is_no_fault() -> None:
     assert gate.length([Generated(WRITTEN, WRITTEN, WRITTEN + "  ")] * 10).passed
 
 
+def test_half_as_much_again_is_refused_even_if_chance_could_explain_it() -> None:
+    same = Generated(WRITTEN, WRITTEN, WRITTEN)
+    check = gate.length([same] * 9 + [Generated(WRITTEN, WRITTEN, WRITTEN * 8)])
+    assert check.figures["error_low"] <= 0 and not check.passed
+    # The same move towards what was written is what learning is for.
+    assert gate.length([same] * 9 + [Generated(WRITTEN * 8, WRITTEN, WRITTEN * 8)]).passed
+
+
 def test_silence_is_refused() -> None:
     assert not gate.length([Generated(WRITTEN, WRITTEN, "")] * 10).passed
-    # One of ten that ends elsewhere is chance, as far as ten can tell.
+    shown, silent = Generated(WRITTEN, WRITTEN, WRITTEN), Generated(WRITTEN, WRITTEN, " \n")
+    assert gate.shown([shown] * 11 + [silent]).passed
+    assert not gate.shown([shown] * 10 + [silent] * 2).passed
+    assert not gate.shown([]).passed
+
+
+def test_one_text_that_ends_elsewhere_is_chance() -> None:
     same = Generated(WRITTEN, WRITTEN, WRITTEN)
     assert gate.length([same] * 9 + [Generated(WRITTEN, WRITTEN, WRITTEN * 4)]).passed
     assert not gate.length([]).passed and not gate.similarity([]).passed

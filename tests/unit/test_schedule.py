@@ -14,7 +14,7 @@ from tacit.protocol.errors import SettingError
 from tacit.protocol.home import Home
 from tacit.server.ingest import store_events
 from tacit.server.runs import Runs
-from tacit.server.schedule import ATTEMPT, Schedule, learner_command, missed, nightly_trigger
+from tacit.server.schedule import ATTEMPT, MOST_UNENDED, UNENDED, Schedule, learner_command, missed, nightly_trigger
 from tacit.server.settings import Settings
 from tacit.server.store.store import Store
 
@@ -112,6 +112,35 @@ async def test_the_first_start_ever_has_missed_nothing(home: Home, store: Store)
     schedule = await _started(home, store, Settings(), "", catch_up=0.0)
     assert schedule._scheduler.get_job("missed") is None
     assert schedule.next_run is not None and schedule.next_run > datetime.now(UTC)
+    await schedule.stop()
+
+
+async def test_a_night_that_was_cut_short_is_caught_up_but_not_for_ever(home: Home, store: Store, tmp_path: Path) -> None:
+    await store_events(store, [suggested(project="a")])
+    pid = tmp_path / "pid"
+    hanging = f"import pathlib, time\npathlib.Path({str(pid)!r}).write_text('up\\n')\ntime.sleep(600)"
+    await store.put(ATTEMPT, datetime.now(UTC).isoformat())
+    for tried in range(1, MOST_UNENDED + 1):
+        schedule = await _started(home, store, NEVER, hanging, catch_up=3600.0)
+        assert (schedule._scheduler.get_job("missed") is not None) is (tried > 1)
+        night = asyncio.create_task(schedule.night())
+        await _lines(pid, 1)
+        pid.unlink()
+        await schedule.stop()
+        await night
+    schedule = await _started(home, store, NEVER, _noting(tmp_path / "note"), catch_up=3600.0)
+    assert schedule._scheduler.get_job("missed") is None
+    # One that comes to its end is the first of a new count.
+    await schedule.night()
+    assert await store.get(UNENDED) == "0"
+    await schedule.stop()
+
+
+async def test_the_clock_is_looked_at_though_nothing_is_due(home: Home, store: Store) -> None:
+    # After a sleep the scheduler's own timer would be late by the time slept.
+    schedule = await _started(home, store, NEVER, "", catch_up=0.0)
+    job = schedule._scheduler.get_job("clock")
+    assert job is not None and job.next_run_time - datetime.now(UTC) <= timedelta(minutes=5)
     await schedule.stop()
 
 

@@ -29,6 +29,9 @@ SIMILARITY_SLACK = 0.10
 """By how much mean prefix match or edit similarity may fall where the few generations that fit a night cannot tell it from
 chance; a fall that can be told from chance (95 % interval below zero) is refused however small."""
 LENGTH_SLACK = 0.10
+LENGTH_BOUND = 0.5
+"""A mean length that moves by more than half must come nearer to what was written, whatever chance says."""
+SHOWN_SLACK = 0.10
 MIN_CLUSTERS = 5
 """With fewer sessions (then files) than this a bootstrap over them would have no width."""
 MIN_HELD_OUT = 5
@@ -179,7 +182,7 @@ def length(generated: Sequence[Generated], seed: int = 0) -> Check:
     """Guards against learning to say little, or too much: length within ±10 %, or not farther from what was written.
 
     Farther: the 95 % interval of |length - written length|, after less before, lies above zero. Of a dozen texts one that ends
-    elsewhere moves the mean by more than a tenth; that alone says nothing about the policy.
+    elsewhere moves the mean by more than a tenth; that alone says nothing about the policy. Beyond ±50 % the mean must be nearer.
     """
     name = "held-out length"
     if not generated:
@@ -196,7 +199,7 @@ def length(generated: Sequence[Generated], seed: int = 0) -> Check:
         [str(i) for i in range(len(generated))],
         seed=seed,
     )
-    passed = within or farther.low <= 0
+    passed = within or (farther.low <= 0 if abs(ratio - 1) <= LENGTH_BOUND else farther.mean < 0)
     off = f"off from what was written by {error_before:.1f} before, {error_after:.1f} after"
     message = f"Mean length {before:.1f} characters before, {after:.1f} after ({100 * (ratio - 1):+.0f} %)"
     if not within:
@@ -205,6 +208,19 @@ def length(generated: Sequence[Generated], seed: int = 0) -> Check:
     message += "."
     figures = {"before": before, "after": after, "ratio": ratio, "error_before": error_before, "error_after": error_after,
                "error_low": farther.low, "error_high": farther.high}  # fmt: skip
+    return Check(name, passed, message, figures)
+
+
+def shown(generated: Sequence[Generated]) -> Check:
+    """Guards against learning silence: at how many places there is something to show, within ±10 %, or one place, of before."""
+    name = "held-out shown rate"
+    if not generated:
+        return Check(name, False, "Nothing was generated to compare.")
+    before = sum(bool(g.serving.strip()) for g in generated)
+    after = sum(bool(g.candidate.strip()) for g in generated)
+    passed = abs(after - before) <= max(1.0, SHOWN_SLACK * before)
+    message = f"Something to show at {before} of {len(generated)} held-out places before, at {after} after."
+    figures = {"before": before / len(generated), "after": after / len(generated), "texts": float(len(generated))}
     return Check(name, passed, message, figures)
 
 

@@ -166,7 +166,12 @@ class Night:
             gate.Generated(s.written, cut(old, s.written), cut(new, s.written))
             for s, old, new in zip(chosen, written_by[self._parent], written_by[CANDIDATE], strict=True)
         ]
-        return [gate.perplexity(measured, seed), gate.similarity(generated, seed), gate.length(generated)]
+        return [
+            gate.perplexity(measured, seed),
+            gate.similarity(generated, seed),
+            gate.length(generated, seed),
+            gate.shown(generated),
+        ]
 
     @property
     def policy(self) -> Policy:

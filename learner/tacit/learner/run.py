@@ -33,6 +33,8 @@ from tacit.protocol.events import SuggestionRecord
 from tacit.protocol.home import Home
 
 REPORT_SECONDS = 1.0
+ENGINE_SECONDS = 1800.0
+"""How long a night waits for it; then the run says what is missing."""
 KEPT_RUNS = 30
 """Folders of older runs are removed."""
 
@@ -79,6 +81,8 @@ async def learn(
         raise BadRequest(f"There is no objective `{options.objective}`.", mend=f"There are: {known}.")
     if options.dry_run:
         return await _dry_run(client, home, options)
+    if options.trigger == "nightly":
+        await _engine(client)
     run = await client.start_run(
         RunRequest(project=options.project, objective=options.objective, trigger=options.trigger, pid=os.getpid())
     )
@@ -230,6 +234,15 @@ class _Steps:
 
 async def _end(client: TacitClient, run: RunInfo, state: RunState, message: str) -> None:
     await client.update_run(run.id, RunUpdate(state=state, message=message, stage="", done=1, total=1))
+
+
+async def _engine(client: TacitClient) -> None:
+    """Wait for it: a night that is caught up begins while the server may still be fetching its model."""
+    end = time.monotonic() + ENGINE_SECONDS
+    while time.monotonic() < end:
+        if (await client.status()).engine_ready:
+            return
+        await asyncio.sleep(REPORT_SECONDS)
 
 
 async def _dry_run(client: TacitClient, home: Home, options: LearnOptions) -> Outcome:

@@ -1,7 +1,7 @@
 """What happens by the clock: the nightly learner, hourly backups, daily clean-up. Touches child processes, the store, the clock.
 
-A night that was missed because the machine was off or asleep is caught up. The learner is a process of its own; when the server
-ends, so does a learner that it has started.
+A night that was missed because the machine was off or asleep, or that was cut short, is caught up. The learner is a process of
+its own; when the server ends, so does a learner that it has started.
 """
 
 import asyncio
@@ -31,7 +31,13 @@ Command = Callable[[str], Sequence[str]]
 CATCH_UP_SECONDS = 180.0
 """After the start: whoever has just switched the machine on wants to work first."""
 STOP_SECONDS = 10.0
+CLOCK_MINUTES = 5
+"""The scheduler's timer stands still while the machine sleeps: how late after waking up a night may be noticed."""
 ATTEMPT = "nightly/attempt"
+UNENDED = "nightly/unended"
+"""How many nights in a row have begun and not come to their end."""
+MOST_UNENDED = 3
+"""A night that takes the machine down with it is not tried for ever."""
 SKIPPED, REFUSED = 3, 4
 """The learner's exit codes for a night that rightly changed nothing."""
 LOG_BYTES = 2_000_000
@@ -74,10 +80,11 @@ class Schedule:
             now = datetime.now(UTC)
             if last is None:
                 # The first start ever: nothing was missed.
-                await self._attempted(now)
-            elif missed(self._trigger, datetime.fromisoformat(last), now):
-                log.info("the learner was last tried %s; the night that was missed is caught up in %.0f s", last, self._catch_up)
+                await self._store.put(ATTEMPT, now.isoformat())
+            elif missed(self._trigger, datetime.fromisoformat(last), now) or 0 < await self._unended() < MOST_UNENDED:
+                log.info("the learner was last tried %s; the night is caught up in %.0f s", last, self._catch_up)
                 self._scheduler.add_job(self.night, "date", run_date=now + timedelta(seconds=self._catch_up), id="missed")
+        self._scheduler.add_job(_look_at_the_clock, "interval", minutes=CLOCK_MINUTES, id="clock")
         self._scheduler.add_job(self._back_up, "interval", hours=1, id="backup")
         self._scheduler.add_job(
             self._clean_up, "interval", hours=24, id="clean-up", next_run_time=datetime.now(UTC) + timedelta(minutes=10)
@@ -112,7 +119,8 @@ class Schedule:
         """Learn for each project that has suggestions, one after the other."""
         try:
             # Before the work: a night that ends badly is not tried again and again.
-            await self._attempted(datetime.now(UTC))
+            await self._store.put(UNENDED, str(await self._unended() + 1))
+            await self._store.put(ATTEMPT, datetime.now(UTC).isoformat())
             projects = await self._store.read(
                 lambda session: session.exec(select(SuggestionRow.project).distinct().order_by(SuggestionRow.project)).all()
             )
@@ -120,9 +128,13 @@ class Schedule:
             log.error("the learner was not started: %s", error)
             return
         for project in projects:
+            await self._learn(project)
             if self._stopping:
                 return
-            await self._learn(project)
+        try:
+            await self._store.put(UNENDED, "0")
+        except TacitError as error:
+            log.error("the end of the night was not written down: %s", error)
 
     async def _learn(self, project: str) -> None:
         self._home.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -150,8 +162,8 @@ class Schedule:
         else:
             log.warning("the learner for project %s ended with exit code %d; see %s", project, code, path)
 
-    async def _attempted(self, at: datetime) -> None:
-        await self._store.put(ATTEMPT, at.isoformat())
+    async def _unended(self) -> int:
+        return int(await self._store.get(UNENDED) or 0)
 
     async def _back_up(self) -> None:
         try:
@@ -167,6 +179,10 @@ class Schedule:
             return
         if gone:
             log.info("%d events older than %d days were deleted", gone, self._settings.retention_days)
+
+
+async def _look_at_the_clock() -> None:
+    """Nothing: the scheduler looks at all its jobs when one is due."""
 
 
 def nightly_trigger(expression: str) -> CronTrigger | None:
