@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 from fim_cases import CASES, judge
+from hypothesis import given
+from hypothesis import strategies as st
 from random_adapter import write_random_adapter
 
-from tacit.protocol.completion import CompleteRequest, Context
+from tacit.protocol.completion import CompleteRequest, Context, Snippet
 from tacit.protocol.errors import NotFound
 from tacit.protocol.home import Home
-from tacit.server.completing import WINDOW_STEP, CompletionService, window
+from tacit.server.completing import WINDOW_STEP, CompletionService, fitting, window
 from tacit.server.engine.embedded import EmbeddedEngine
 from tacit.server.settings import Settings
 
@@ -133,3 +135,44 @@ def test_the_window_moves_in_steps() -> None:
         assert len(left) + len(right) <= 3000
         assert list(left) == list(range(length - len(left), length))
         assert length > 3000 or len(left) == length or len(left) >= 3000 * 0.75 - WINDOW_STEP
+
+
+async def test_with_places_of_the_workspace_a_keystroke_still_reads_a_few_tokens(tiny_model: Path, home: Home) -> None:
+    """What is asked next shares everything up to the prefix's last line with what was asked before."""
+    async with _service(tiny_model, home, TINY) as (service, _):
+        shown = tuple(Snippet(path=f"{n}.py", text=f"def f{n}(a, b): ...", kind="definition") for n in range(6))
+        text = "\n".join(f"value_{number} = {number}" for number in range(40)) + "\nx"
+        evaluated = []
+        for typed in ("", " ", " =", " = v", " = va"):
+            request = _request(text + typed, "\n")
+            context = request.context.model_copy(update={"snippets": shown})
+            answer = await service.complete(request.model_copy(update={"context": context}), "base", SHA)
+            assert answer.snippets == len(shown)
+            evaluated.append(answer.timings.prompt_evaluated)
+        size = await service.size(context)
+        assert (size.kept, size.total) == (len(shown), answer.timings.prompt_tokens)
+        assert evaluated[0] == pytest.approx(size.total, abs=20) and max(evaluated[1:]) <= 32
+
+
+async def test_places_of_the_workspace_give_way_to_the_file(tiny_model: Path, home: Home) -> None:
+    async with _service(tiny_model, home, TINY) as (service, _):
+        shown = tuple(Snippet(path=f"{n}.py", text="word " * 200, kind="viewed") for n in range(12))
+        long = _request("\n".join(f"value_{number} = {number}" for number in range(400)))
+        context = long.context.model_copy(update={"snippets": shown})
+        answer = await service.complete(long.model_copy(update={"context": context}), "base", SHA)
+        assert 0 < answer.snippets < len(shown)
+        assert answer.timings.prompt_tokens + TINY.max_tokens <= TINY.context_tokens
+        assert (await service.size(context)).kept == answer.snippets
+
+
+@given(st.lists(st.integers(1, 400), max_size=12), st.integers(0, 4000), st.integers(0, 1000), st.integers(0, 4000))
+def test_places_are_dropped_whole_and_from_the_last_on(sizes: list[int], prefix: int, suffix: int, room: int) -> None:
+    kept = fitting(sizes, 3, prefix, suffix, room)
+    cost = sum(sizes[:kept]) + 3 if kept else 0
+    left, right = window(range(prefix), range(suffix), room - cost)
+    assert cost + len(left) + len(right) <= max(room, 0)
+    if kept:
+        # Half of the room is the prefix's own, but for the step in which its window moves.
+        assert len(left) >= min(prefix, room // 2) - max(1, room // 4)
+    else:
+        assert (left, right) == window(range(prefix), range(suffix), room)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlmodel import select
 
-from tacit.protocol.completion import Context, Generation
+from tacit.protocol.completion import Context, Generation, Snippet
 from tacit.protocol.events import Accepted, Event, Rated, Rejected, Settled, Shown, Suggested, SuggestionRecord, new_id
 from tacit.protocol.home import Home
 from tacit.protocol.redaction import STRADDLING, redact_after
@@ -129,6 +129,16 @@ def test_tokens_that_spell_a_secret_are_not_kept() -> None:
     assert clean.generation.tokens == (16,)
     assert dirty.generation.tokens == dirty.generation.logprobs == ()
     assert dirty.context_sha256 == dirty.context.digest()
+
+
+def test_secrets_in_other_places_that_the_model_was_shown_are_replaced() -> None:
+    one = suggested()
+    shown = Snippet(path="b.py", text=f'key = "{KEY}"', kind="retrieved")
+    clean = redacted(one.model_copy(update={"context": one.context.model_copy(update={"snippets": (shown,)})}))
+    assert isinstance(clean, Suggested)
+    [kept] = clean.context.snippets
+    assert KEY not in kept.text and (kept.path, kept.kind) == ("b.py", "retrieved")
+    assert clean.context_sha256 == clean.context.digest() and clean.generation == one.generation
 
 
 async def test_a_secret_that_begins_before_the_hole_is_found_by_where_its_text_stands(store: Store) -> None:

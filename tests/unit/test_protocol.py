@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from tacit.protocol import errors, events
-from tacit.protocol.completion import CompleteRequest, Context
+from tacit.protocol.completion import CompleteRequest, Context, Snippet
 from tacit.protocol.home import SOCKET_PATH_LIMIT, Home, models_dir
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -102,6 +102,9 @@ def test_the_digest_of_a_context_separates_its_parts() -> None:
     other = Context(path="a", language="python", prefix="b", suffix="cd")
     assert one.digest() != other.digest()
     assert one.digest() == one.model_copy(update={"language": "java"}).digest()
+    shown = one.model_copy(update={"snippets": (Snippet(path="b", text="c", kind="edit"),)})
+    assert shown.digest() != one.digest()
+    assert Context.model_validate_json(one.model_dump_json(exclude={"snippets"})) == one
 
 
 def test_an_accepted_fraction_never_exceeds_one() -> None:

@@ -20,8 +20,9 @@ from tacit.learner.samples import (
     split,
     written_of,
 )
-from tacit.protocol.completion import Context, FinishReason, Generation
+from tacit.protocol.completion import Context, FinishReason, Generation, Snippet
 from tacit.protocol.events import Accepted, Event, Horizon, Rated, Rejected, Settled, Suggested, SuggestionRecord, TypedThrough
+from tacit.protocol.fim import QWEN, REPOSITORY
 
 AT = datetime(2026, 11, 20, 9, tzinfo=UTC)
 SOURCE = {"at": AT, "session_id": "session-1", "suggestion_id": "suggestion-1"}
@@ -282,3 +283,23 @@ def test_the_same_reward_everywhere_teaches_nothing() -> None:
 def test_no_label_no_advantage() -> None:
     unlabelled = [made(record("foo", settled("foo")))]
     assert labelled(unlabelled) == 0 and advantages(unlabelled) == [0.0]
+
+
+def test_the_prompt_learned_from_has_the_places_that_were_shown_and_no_special_token_of_theirs() -> None:
+    """Token for token what serving assembles: both sides use the protocol's one function."""
+    shown = (
+        Snippet(path="b.py", text="def one(): ...", kind="definition"),
+        Snippet(path="c.py", text="<|fim_middle|>", kind="edit"),
+    )
+    plain = record("one()")
+    told = plain.suggestion.model_copy(update={"context": plain.suggestion.context.model_copy(update={"snippets": shown})})
+    with_them = sample_of(SuggestionRecord(suggestion=told, events=()), encode, decode, MODEL).prompt
+    without = sample_of(plain, encode, decode, MODEL).prompt
+    before = with_them[: len(with_them) - len(without)]
+    # What follows the snippets is the prompt of the file alone, so the cache of neither depends on the other's length.
+    assert with_them[len(before) :] == without
+    assert before == (
+        QWEN.repo_name, *encode(REPOSITORY),
+        QWEN.file_sep, *encode("b.py\ndef one(): ...\n"),
+        QWEN.file_sep, *encode("c.py\n<|fim_middle|>\n"),
+    )  # fmt: skip

@@ -159,6 +159,8 @@ class ServerStatus(Wire):
     """How much code before the cursor this engine can read within a reasonable time; clients cut the context to it."""
     suffix_chars: int
     """The same after the cursor. Short on a CPU: it is computed anew at every keystroke, since it follows the prefix."""
+    snippet_tokens: int = 0
+    """Tokens of other places in the workspace that this engine can read besides; 0: none."""
     projects: tuple[ProjectInfo, ...]
     next_run: datetime | None
     running: RunInfo | None

@@ -23,7 +23,7 @@ from tacit.protocol.adapters import (
     RunUpdate,
     ServerStatus,
 )
-from tacit.protocol.completion import CompleteRequest, CompleteResponse, Task
+from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context, PromptSize, Task
 from tacit.protocol.events import Event, EventAck, EventBatch, SuggestionRecord
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -57,6 +57,10 @@ class TacitClient:
         # The server answers by the deadline; the margin is for the way back.
         timeout = request.deadline_ms / 1000 + 5
         return await self._post("/v1/complete", request, CompleteResponse, timeout=timeout)
+
+    async def prompt(self, context: Context) -> PromptSize:
+        """What this context's prompt is made of, in the engine's tokens."""
+        return await self._post("/v1/prompt", context, PromptSize)
 
     async def send_events(self, events: Sequence[Event]) -> EventAck:
         """Returns only when all of them are on disk. At most 1,000 a call."""

@@ -21,6 +21,20 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+SnippetKind = Literal["definition", "edit", "diagnostic", "viewed", "retrieved"]
+"""Why a piece of the workspace is shown: it defines a name near the cursor, was just edited there, is what a tool complains
+of at the cursor, was just looked at, or reads like the code at the cursor."""
+
+
+class Snippet(Wire):
+    """A piece of the workspace that the model is shown before the file itself: already redacted."""
+
+    path: str = Field(max_length=4096)
+    """Relative to the workspace root, with forward slashes."""
+    text: str = Field(max_length=20_000)
+    kind: SnippetKind
+
+
 class Context(Wire):
     """The code around the hole, as it is sent to the model: already redacted and cut to the budget."""
 
@@ -30,10 +44,13 @@ class Context(Wire):
     """LSP language id."""
     prefix: str = Field(max_length=200_000)
     suffix: str = Field(max_length=200_000)
+    snippets: tuple[Snippet, ...] = Field(default=(), max_length=64)
+    """Of the rest of the workspace, in the order in which the prompt has them; the last are dropped first."""
 
     def digest(self) -> str:
-        """sha256, hex, of path, prefix and suffix: what groups suggestions for one place."""
-        return sha256("\0".join((self.path, self.prefix, self.suffix)).encode()).hexdigest()
+        """sha256, hex, of path, prefix, suffix and snippets: what groups suggestions for one place."""
+        shown = [part for snippet in self.snippets for part in (snippet.path, snippet.text)]
+        return sha256("\0".join((self.path, self.prefix, self.suffix, *shown)).encode()).hexdigest()
 
 
 class CompleteRequest(Wire):
@@ -87,3 +104,21 @@ class CompleteResponse(Wire):
     """What to show: the generated text cut by the stop rules. Empty: nothing good was found."""
     generation: Generation
     timings: Timings
+    snippets: int = 0
+    """So many of the request's snippets, from the first on, had room in the prompt."""
+
+
+class PromptSize(Wire):
+    """`POST /v1/prompt`: what a context's prompt is made of, in the engine's own tokens."""
+
+    snippets: tuple[int, ...]
+    """Of each of the context's snippets, its mark and path included, whether it has room or not."""
+    path: int
+    prefix: int
+    suffix: int
+    room: int
+    """For the whole prompt: the engine's context without the longest answer."""
+    total: int
+    """Of the prompt as it would be read."""
+    kept: int
+    """So many of the snippets, from the first on, have room."""

@@ -1,15 +1,19 @@
 """Fill-in-the-middle prompts as token ids, the same for serving and for learning. Pure.
 
 The pieces are tokenised separately, special tokens not parsed, so that code which contains the text of a special token
-cannot steer the prompt. Format: Qwen2.5-Coder technical report, section 3.2.2 (file-level, prefix-suffix-middle order).
+cannot steer the prompt. Format: Qwen2.5-Coder technical report, sections 3.2.2 (file level, prefix-suffix-middle order) and
+3.2.3 (repository level): pieces of other files come first, so that an engine's cache of them survives every keystroke.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tacit.protocol.completion import Context
+from tacit.protocol.completion import Context, Snippet
 
 Tokenize = Callable[[str], Sequence[int]]
+
+REPOSITORY = "workspace\n"
+"""Stands where the format has the repository's name: it says nothing of the code, and so it is always the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,7 @@ class FimTokens:
     suffix: int
     middle: int
     file_sep: int
+    repo_name: int
     stops: frozenset[int]
     """Tokens that end the middle."""
 
@@ -30,6 +35,7 @@ QWEN = FimTokens(
     suffix=151661,
     middle=151660,
     file_sep=151664,
+    repo_name=151663,
     stops=frozenset((151643, 151644, 151645, *range(151659, 151665))),
 )
 
@@ -39,10 +45,36 @@ def header(context: Context) -> str:
     return f"{context.path}\n"
 
 
+def snippet_text(snippet: Snippet) -> str:
+    """A piece of another file as the prompt has it, after the mark."""
+    return f"{snippet.path}\n{snippet.text}\n"
+
+
 def prompt_tokens(fim: FimTokens, context: Context, tokenize: Tokenize) -> list[int]:
     """Token ids of the whole prompt; generation continues with the middle."""
-    return assemble(fim, tokenize(header(context)), tokenize(context.prefix), tokenize(context.suffix))
+    snippets = [tokenize(snippet_text(snippet)) for snippet in context.snippets]
+    repository = tokenize(REPOSITORY) if snippets else ()
+    return assemble(
+        fim,
+        tokenize(header(context)),
+        tokenize(context.prefix),
+        tokenize(context.suffix),
+        repository=repository,
+        snippets=snippets,
+    )
 
 
-def assemble(fim: FimTokens, path: Sequence[int], prefix: Sequence[int], suffix: Sequence[int]) -> list[int]:
-    return [fim.file_sep, *path, fim.prefix, *prefix, fim.suffix, *suffix, fim.middle]
+def assemble(
+    fim: FimTokens,
+    path: Sequence[int],
+    prefix: Sequence[int],
+    suffix: Sequence[int],
+    *,
+    repository: Sequence[int] = (),
+    snippets: Sequence[Sequence[int]] = (),
+) -> list[int]:
+    """repository: the tokens of REPOSITORY; used only where there are snippets."""
+    before = [fim.repo_name, *repository] if snippets else []
+    for snippet in snippets:
+        before += [fim.file_sep, *snippet]
+    return [*before, fim.file_sep, *path, fim.prefix, *prefix, fim.suffix, *suffix, fim.middle]

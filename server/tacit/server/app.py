@@ -34,7 +34,7 @@ from tacit.protocol.adapters import (
     RunUpdate,
     ServerStatus,
 )
-from tacit.protocol.completion import CompleteRequest, CompleteResponse, Task
+from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context, PromptSize, Task
 from tacit.protocol.events import EventAck, EventBatch, SuggestionRecord
 from tacit.protocol.home import Home
 from tacit.server.adapters import Adapters
@@ -102,6 +102,12 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
         finally:
             metrics.completions.labels(outcome).inc()
             metrics.completion_seconds.observe(time.perf_counter() - began)
+
+    @app.post("/v1/prompt", response_model=PromptSize)
+    async def prompt(body: Context) -> Response:
+        """How many tokens each part of a context's prompt has, and which of its snippets have room."""
+        service, _ = parts.host.service()
+        return _json(await service.size(body))
 
     @app.post("/v1/events", response_model=EventAck)
     async def events(body: EventBatch) -> Response:
@@ -198,6 +204,7 @@ def _state(app: FastAPI, parts: Parts) -> None:
                 model_path=str(model.path) if model else "",
                 prefix_chars=reach.prefix_chars,
                 suffix_chars=reach.suffix_chars,
+                snippet_tokens=reach.snippet_tokens,
                 projects=projects,
                 next_run=parts.schedule.next_run,
                 running=running,

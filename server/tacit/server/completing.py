@@ -8,8 +8,17 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tacit.protocol.completion import BASE_POLICY, CompleteRequest, CompleteResponse, FinishReason, Generation, Timings
-from tacit.protocol.fim import assemble, header
+from tacit.protocol.completion import (
+    BASE_POLICY,
+    CompleteRequest,
+    CompleteResponse,
+    Context,
+    FinishReason,
+    Generation,
+    PromptSize,
+    Timings,
+)
+from tacit.protocol.fim import REPOSITORY, assemble, header, snippet_text
 from tacit.server.engine.interface import DrawStats, Engine, Sampling
 from tacit.server.settings import Settings
 from tacit.server.stopping import Cut, End, Hole, cut
@@ -18,8 +27,17 @@ WINDOW_STEP = 512
 """Tokens by which the start of a prefix that is too long moves: in between, the engine's cache of it stays valid."""
 SUFFIX_SHARE = 0.25
 """Of the prompt, at most, when both sides are too long."""
+PREFIX_SHARE = 0.5
+"""Of the prompt, at least, for the prefix if it is that long: snippets are dropped before it is cut to less."""
 REMEMBERED = 256
-"""Headers whose tokens are kept."""
+"""Headers and snippets whose tokens are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    tokens: list[int]
+    snippets: int = 0
+    """So many of the context's snippets are in it."""
 
 
 @dataclass(slots=True)
@@ -41,7 +59,7 @@ class CompletionService:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._settings = settings
-        self._headers: OrderedDict[str, list[int]] = OrderedDict()
+        self._known: OrderedDict[str, list[int]] = OrderedDict()
 
     async def complete(self, request: CompleteRequest, policy_version: str, model_sha256: str) -> CompleteResponse:
         """Draw once and cut. Cancelling this call stops the engine's work on it.
@@ -56,15 +74,15 @@ class CompletionService:
             seed=random.randrange(2**31) if request.seed is None else request.seed,
         )
         draw = _Draw()
-        prompt: list[int] = []
+        prompt = _Prompt([])
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(request.deadline_ms / 1000):
-                prompt = await self._prompt(request, sampling.max_tokens)
+                prompt = await self._prompt(request.context, sampling.max_tokens)
                 adapter = None if policy_version == BASE_POLICY else policy_version
-                await self._draw(draw, request, prompt, sampling, adapter)
+                await self._draw(draw, request, prompt.tokens, sampling, adapter)
         if draw.finish == "deadline":
             draw.shown = _cut(request, draw.text, "cut_off").text
-        stats = draw.stats or DrawStats(len(prompt), 0, 0.0, 0, 0.0, False)
+        stats = draw.stats or DrawStats(len(prompt.tokens), 0, 0.0, 0, 0.0, False)
         return CompleteResponse(
             request_id=request.request_id,
             text=draw.shown,
@@ -79,12 +97,27 @@ class CompletionService:
             ),
             timings=Timings(
                 total_ms=(time.perf_counter() - arrived) * 1000,
-                prompt_tokens=len(prompt),
+                prompt_tokens=len(prompt.tokens),
                 prompt_evaluated=stats.prompt_evaluated,
                 prompt_ms=stats.prompt_ms,
                 generated=len(draw.tokens),
                 generate_ms=draw.generate_ms,
             ),
+            snippets=prompt.snippets,
+        )
+
+    async def size(self, context: Context) -> PromptSize:
+        """What this context's prompt is made of. EngineUnavailable: there is nobody to tokenise."""
+        path, prefix, suffix, _, snippets = await self._pieces(context)
+        prompt = await self._prompt(context, self._settings.max_tokens)
+        return PromptSize(
+            snippets=tuple(len(snippet) + 1 for snippet in snippets),
+            path=len(path),
+            prefix=len(prefix),
+            suffix=len(suffix),
+            room=self._settings.context_tokens - self._settings.max_tokens,
+            total=len(prompt.tokens),
+            kept=prompt.snippets,
         )
 
     async def _draw(
@@ -113,23 +146,53 @@ class CompletionService:
         draw.shown = cut(hole, draw.text, "eos" if ended else "cut_off").text
         draw.finish = "eos" if ended else "length"
 
-    async def _prompt(self, request: CompleteRequest, max_tokens: int) -> list[int]:
+    async def _prompt(self, context: Context, max_tokens: int) -> _Prompt:
         """Token ids that leave room for the answer in the engine's context."""
-        context = request.context
-        path, prefix, suffix = await asyncio.gather(
-            self._header(header(context)), self._engine.tokenize(context.prefix), self._engine.tokenize(context.suffix)
-        )
-        # Four special tokens mark the parts.
+        path, prefix, suffix, repository, snippets = await self._pieces(context)
+        # Four special tokens mark the parts, one more each snippet and one their repository.
         room = self._settings.context_tokens - max_tokens - len(path) - 4
-        return assemble(self._engine.fim, path, *window(prefix, suffix, room))
+        sizes = [len(snippet) + 1 for snippet in snippets]
+        kept = fitting(sizes, len(repository) + 1, len(prefix), len(suffix), room)
+        if kept:
+            room -= len(repository) + 1 + sum(sizes[:kept])
+        prefix, suffix = window(prefix, suffix, room)
+        tokens = assemble(self._engine.fim, path, prefix, suffix, repository=repository, snippets=snippets[:kept])
+        return _Prompt(tokens, kept)
 
-    async def _header(self, text: str) -> list[int]:
-        """A file keeps its name from keystroke to keystroke."""
-        if (known := self._headers.get(text)) is None:
-            known = self._headers[text] = await self._engine.tokenize(text)
-            if len(self._headers) > REMEMBERED:
-                self._headers.popitem(last=False)
+    async def _pieces(
+        self, context: Context
+    ) -> tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int], list[Sequence[int]]]:
+        """Tokens of (path, prefix, suffix, the repository's line, each snippet)."""
+        texts = [snippet_text(snippet) for snippet in context.snippets]
+        path, prefix, suffix, repository, *snippets = await asyncio.gather(
+            self._lasting(header(context)),
+            self._engine.tokenize(context.prefix),
+            self._engine.tokenize(context.suffix),
+            *map(self._lasting, [REPOSITORY if texts else "", *texts]),
+        )
+        return path, prefix, suffix, repository, list(snippets)
+
+    async def _lasting(self, text: str) -> list[int]:
+        """A file keeps its name, and the prompt its snippets, from keystroke to keystroke."""
+        if not text:
+            return []
+        if (known := self._known.get(text)) is None:
+            known = self._known[text] = await self._engine.tokenize(text)
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(text)
         return known
+
+
+def fitting(sizes: Sequence[int], repository: int, prefix: int, suffix: int, room: int) -> int:
+    """How many snippets, from the first on, leave both sides of the hole their shares. All in tokens."""
+    left = room - repository - min(prefix, int(room * PREFIX_SHARE)) - min(suffix, int(room * SUFFIX_SHARE))
+    for count, size in enumerate(sizes):
+        left -= size
+        if left < 0:
+            return count
+    return len(sizes)
 
 
 def window(prefix: Sequence[int], suffix: Sequence[int], room: int) -> tuple[Sequence[int], Sequence[int]]:

@@ -112,9 +112,10 @@ def _redacted_suggestion(event: Suggested) -> Suggested:
     old = event.context
     prefix, suffix = redact(old.prefix), redact(old.suffix)
     text = redact_after(last_line(prefix), event.text)
-    if (prefix, suffix, text) == (old.prefix, old.suffix, event.text):
+    snippets = tuple(snippet.model_copy(update={"text": redact(snippet.text)}) for snippet in old.snippets)
+    if (prefix, suffix, snippets, text) == (old.prefix, old.suffix, old.snippets, event.text):
         return event
-    context = Context(path=old.path, language=old.language, prefix=prefix, suffix=suffix)
+    context = Context(path=old.path, language=old.language, prefix=prefix, suffix=suffix, snippets=snippets)
     update: dict[str, Any] = {"context": context, "context_sha256": context.digest(), "text": text}
     if text != event.text:
         # The tokens spell the secret as well.

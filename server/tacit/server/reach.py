@@ -15,6 +15,11 @@ PATIENCE_SECONDS = 4.0
 """For the first suggestion in a file; the next ones find the prefix in the cache."""
 CPU_SUFFIX_CHARS = 64
 """About 20 tokens: with the marks and a few typed characters within 32 tokens per keystroke."""
+CPU_SNIPPET_TOKENS = 150
+"""Other places of the workspace, for a model of CPU_MODEL_BYTES on two threads: 1.4 s more of the first suggestion in a file,
+nothing of the next ones."""
+SNIPPET_SHARE = 0.25
+"""Of the context, at most."""
 SHORTEST_PREFIX = 512
 PREFIX_SHARE = 0.75
 """Of the context, at most: the suffix and the answer need room too."""
@@ -24,10 +29,12 @@ PREFIX_SHARE = 0.75
 class Reach:
     prefix_chars: int
     suffix_chars: int
+    snippet_tokens: int
 
 
 def on_cpu(model_bytes: int, threads: int, context_tokens: int) -> Reach:
     """model_bytes: size of the model's file; reading a prompt takes time in proportion to it."""
     speed = CPU_TOKENS_PER_SECOND * threads * CPU_MODEL_BYTES / max(1, model_bytes)
     tokens = min(speed * PATIENCE_SECONDS, context_tokens * PREFIX_SHARE)
-    return Reach(max(SHORTEST_PREFIX, int(tokens * CHARS_PER_TOKEN)), CPU_SUFFIX_CHARS)
+    snippets = min(CPU_SNIPPET_TOKENS * speed / (2 * CPU_TOKENS_PER_SECOND), context_tokens * SNIPPET_SHARE)
+    return Reach(max(SHORTEST_PREFIX, int(tokens * CHARS_PER_TOKEN)), CPU_SUFFIX_CHARS, int(snippets))
