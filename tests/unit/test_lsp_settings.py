@@ -18,8 +18,9 @@ def test_every_option_can_be_set_in_camel_case() -> None:
         "maxPrefixChars": 900,
         "maxSuffixChars": 90,
         "startServer": False,
+        "completionSource": True,
     }
-    expected = Settings(False, "off", 40, 3000, 60.0, 900, 90, False)
+    expected = Settings(False, "off", 40, 3000, 60.0, 900, 90, False, True)
     assert read(options, Settings()) == (expected, [])
     assert read({"tacit": options}, Settings()) == (expected, [])
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lsprotocol import types
 
+from tacit.lsp import completion_source
 from tacit.lsp.extensions import COUNTERS, DID_PARTIALLY_ACCEPT, DID_REJECT, DID_SHOW, RATE
 from tacit.lsp.rpc import Server
 
@@ -100,6 +101,8 @@ class TacitServer(Server):
     def _initialize(self, params: types.InitializeParams) -> None:
         """pygls makes the answer."""
         self._params = params
+        if completion_source.wanted(params.initialization_options):
+            self.feature(types.TEXT_DOCUMENT_COMPLETION)(lambda params: self._session.completion(params))
         # Not at once: the thread that writes the answer needs the interpreter too.
         asyncio.get_running_loop().call_later(0.02, lambda: self._session)
 

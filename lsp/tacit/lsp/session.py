@@ -13,6 +13,7 @@ from typing import Any, Final
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
+from tacit.lsp import completion_source
 from tacit.lsp.clock import SessionClock
 from tacit.lsp.completion import Completion, Counters
 from tacit.lsp.connection import ServerConnection
@@ -207,6 +208,13 @@ class Session:
             raise JsonRpcInvalidParams("This document is not open.")
         invoked = params.context.trigger_kind is types.InlineCompletionTriggerKind.Invoked
         return self._completion.request(document, document.offset_at(params.position), invoked=invoked)
+
+    def completion(self, params: types.CompletionParams) -> Coroutine[Any, Any, types.CompletionList | None]:
+        document = self._documents.get(params.text_document.uri)
+        if document is None:
+            raise JsonRpcInvalidParams("This document is not open.")
+        offset = document.offset_at(params.position)
+        return completion_source.menu(document, offset, self._completion.request(document, offset, invoked=False))
 
     def counters(self) -> Counters:
         return self._completion.counters

@@ -30,6 +30,8 @@ class Settings:
     """The same after the cursor."""
     start_server: bool = True
     """Start a server if none runs."""
+    completion_source: bool = False
+    """Answer `textDocument/completion` too, for editors without inline completion; read when the editor starts."""
 
 
 def _flag(value: Any) -> bool:
@@ -69,6 +71,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "max_prefix_chars": _whole(0, 200_000),
     "max_suffix_chars": _whole(0, 200_000),
     "start_server": _flag,
+    "completion_source": _flag,
 }
 assert set(_CHECKS) == {field.name for field in fields(Settings)}
 
