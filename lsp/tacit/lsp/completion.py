@@ -86,8 +86,10 @@ class Completion:
         settings: Callable[[], Settings],
         refusal: Callable[[str], tuple[Place, str]],
         may_record: Callable[[str], bool],
+        gathered: "Callable[[Document, int, bool], Awaitable[tuple[Snippet, ...]]]",
     ) -> None:
-        """refusal: where a document is and why nothing is suggested there (empty: it may be)."""
+        """refusal: where a document is and why nothing is suggested there (empty: it may be). gathered: places of the workspace
+        that the model is shown as well, for (document, offset, invoked by hand)."""
         self._documents = documents
         self._feedback = feedback
         self._connection = connection
@@ -97,6 +99,7 @@ class Completion:
         self._settings = settings
         self._refusal = refusal
         self._may_record = may_record
+        self._gathered = gathered
         self._flight: _Flight | None = None
         self.counters = Counters()
 
@@ -202,6 +205,7 @@ class Completion:
         """Show it if it still fits. From here to the answer nothing else runs, so what is checked stays true."""
         from tacit.protocol.events import new_id
 
+        self._status.policy_version = response.generation.policy_version
         suggestion_id = new_id()
         reason = self._withheld(asked, response.text)
         suggested = self._record(asked, response, suggestion_id, reason)

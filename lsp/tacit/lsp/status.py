@@ -14,10 +14,13 @@ METHOD = "tacit/status"
 class Status:
     def __init__(self, notify: Callable[[str, Any], None]) -> None:
         self._notify = notify
-        self._last: tuple[State, str] | None = None
+        self._last: tuple[State, str, str] | None = None
+        self.policy_version = ""
+        """What the last suggestion came from: `base` or an adapter's name; empty before the first."""
 
     def say(self, state: State, message: str) -> None:
         """Told when it differs from what was said last."""
-        if (state, message) != self._last:
-            self._last = (state, message)
-            self._notify(METHOD, {"state": state, "message": message})
+        said = (state, message, self.policy_version)
+        if said != self._last:
+            self._last = said
+            self._notify(METHOD, {"state": state, "message": message, "policyVersion": self.policy_version})
