@@ -8,7 +8,7 @@ never shown. Whatever happens, the editor has its answer by the deadline.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -25,8 +25,10 @@ from tacit.lsp.workspace import Place
 from tacit.protocol.redaction import last_line, redact_after
 
 if TYPE_CHECKING:
-    from tacit.protocol.completion import CompleteRequest, CompleteResponse
+    from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context, Snippet
     from tacit.protocol.events import Suggested
+
+    Gathered = Callable[[Document, int, bool], Awaitable[tuple[Snippet, ...]]]
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +67,20 @@ class Asked:
         return (time.perf_counter() - self.arrived) * 1000
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What the model was shown and what it drew."""
+
+    context: "Context"
+    response: "CompleteResponse"
+
+
 @dataclass(slots=True)
 class _Flight:
     """The one request that is being worked on."""
 
     uri: str
-    call: "asyncio.Task[CompleteResponse | None]"
+    call: "asyncio.Task[_Drawn | None]"
 
 
 class Completion:
@@ -86,10 +96,10 @@ class Completion:
         settings: Callable[[], Settings],
         refusal: Callable[[str], tuple[Place, str]],
         may_record: Callable[[str], bool],
-        gathered: "Callable[[Document, int, bool], Awaitable[tuple[Snippet, ...]]]",
+        gathered: "Gathered | None" = None,
     ) -> None:
-        """refusal: where a document is and why nothing is suggested there (empty: it may be). gathered: places of the workspace
-        that the model is shown as well, for (document, offset, invoked by hand)."""
+        """refusal: where a document is and why nothing is suggested there (empty: it may be). gathered: which other places of
+        the workspace the model is shown, for (document, offset, invoked by hand); it answers within a few milliseconds."""
         self._documents = documents
         self._feedback = feedback
         self._connection = connection
@@ -166,10 +176,10 @@ class Completion:
         if error is not None:
             self._failed(error)
             return None
-        response = call.result()
-        return None if response is None else self._deliver(asked, response)
+        drawn = call.result()
+        return None if drawn is None else self._deliver(asked, drawn)
 
-    async def _call(self, asked: Asked, deadline_ms: int) -> "CompleteResponse | None":
+    async def _call(self, asked: Asked, deadline_ms: int) -> _Drawn | None:
         """One call of the model. None: there is no server, and the status says so."""
         if asked.trigger == "automatic" and self._settings().debounce_ms:
             await asyncio.sleep(self._settings().debounce_ms / 1000)
@@ -178,37 +188,54 @@ class Completion:
             client = await self._connection.found()
             if client is None:
                 return None
-        request = self._wire(asked, deadline_ms)
+        context = await self._context(asked)
+        request = self._wire(asked, context, deadline_ms)
         self.counters.model_calls += 1
         try:
-            return await client.complete(request)
+            response = await client.complete(request)
         except asyncio.CancelledError:
             self.counters.cancelled += 1
             raise
+        # Those that had no room in the prompt were not seen.
+        return _Drawn(context.model_copy(update={"snippets": context.snippets[: response.snippets]}), response)
 
-    def _wire(self, asked: Asked, deadline_ms: int) -> "CompleteRequest":
-        from tacit.protocol.completion import CompleteRequest, Context
+    async def _context(self, asked: Asked) -> "Context":
+        from tacit.protocol.completion import Context
+
+        document = self._documents.get(asked.uri)
+        snippets: tuple[Snippet, ...] = ()
+        if self._gathered is not None and document is not None:
+            snippets = await self._gathered(document, asked.offset, asked.trigger == "invoked")
+        return Context(
+            path=asked.place.path[-4096:],
+            language=asked.language[:64],
+            prefix=asked.code.prefix,
+            suffix=asked.code.suffix,
+            snippets=snippets,
+        )
+
+    def _wire(self, asked: Asked, context: "Context", deadline_ms: int) -> "CompleteRequest":
+        from tacit.protocol.completion import CompleteRequest
         from tacit.protocol.events import new_id
 
         return CompleteRequest(
             request_id=new_id(),
             session_id=self._session_id,
             project=asked.place.folder.project if asked.place.folder else None,
-            context=Context(
-                path=asked.place.path[-4096:], language=asked.language[:64], prefix=asked.code.prefix, suffix=asked.code.suffix
-            ),
+            context=context,
             trigger=asked.trigger,
             deadline_ms=max(50, int(deadline_ms - MARGIN_MS - asked.elapsed_ms())),
         )
 
-    def _deliver(self, asked: Asked, response: "CompleteResponse") -> types.InlineCompletionList | None:
+    def _deliver(self, asked: Asked, drawn: _Drawn) -> types.InlineCompletionList | None:
         """Show it if it still fits. From here to the answer nothing else runs, so what is checked stays true."""
         from tacit.protocol.events import new_id
 
+        response = drawn.response
         self._status.policy_version = response.generation.policy_version
         suggestion_id = new_id()
         reason = self._withheld(asked, response.text)
-        suggested = self._record(asked, response, suggestion_id, reason)
+        suggested = self._record(asked, drawn, suggestion_id, reason)
         if reason:
             if reason != "stale":
                 self._status.say("nothing", "The model had nothing good to suggest here.")
@@ -231,20 +258,17 @@ class Completion:
             return "hidden_characters"
         return ""
 
-    def _record(self, asked: Asked, response: "CompleteResponse", suggestion_id: str, reason: str) -> "Suggested | None":
+    def _record(self, asked: Asked, drawn: _Drawn, suggestion_id: str, reason: str) -> "Suggested | None":
         """The record of the draw; None where nothing is recorded."""
-        from tacit.protocol.completion import Context
         from tacit.protocol.events import Suggested
 
+        context, response = drawn.context, drawn.response
         folder = asked.place.folder
         if not self._may_record(asked.uri) or folder is None or folder.project is None or not response.generation.tokens:
             return None
         # A secret that the model made up would be in its tokens too, where it cannot be replaced.
         if redact_after(last_line(asked.code.prefix), response.text) != response.text:
             return None
-        context = Context(
-            path=asked.place.path[-4096:], language=asked.language[:64], prefix=asked.code.prefix, suffix=asked.code.suffix
-        )
         return Suggested(
             at=self._clock.at(self._clock.now()),
             session_id=self._session_id,
