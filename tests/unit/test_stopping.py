@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacit.server.stopping import End, Hole, Reason, cut
+from tacit.server.hole import Hole
+from tacit.server.stopping import End, Reason, cut
 
 # name, file with ⟨⟩ at the cursor, generated text, how it ended, what is shown, why it stopped
 Row = tuple[str, str, str, End, str, Reason | None]
@@ -47,10 +48,10 @@ ROWS: list[Row] = [
     ),
     (
         "second line of the suffix",
-        "def f(x):\n    ⟨⟩\n    }\n    return compute(x)\n",
-        "y = 1\n    return compute(x)\n",
+        "int f(int x) {\n    {\n    ⟨⟩\n    }\n    return compute(x);\n}\n",
+        "y = 1;\n    return compute(x);\n",
         "open",
-        "y = 1",
+        "y = 1;",
         "suffix",
     ),
     # Within a line.
@@ -90,7 +91,8 @@ ROWS: list[Row] = [
     ("paragraph at the outermost level", "import os\n\n⟨⟩\n", "x = 1\n\ny = 2", "open", "x = 1", "block"),
     ("cursor at the left edge of a body", "def f():\n⟨⟩\n", "    return 1\nf()", "open", "    return 1", "block"),
     ("closing brace that nothing else closes", "int f() {\n    ⟨⟩", "return 1;\n}\nint g", "open", "return 1;\n}", "block"),
-    ("closing brace that the suffix has", "int f() {\n    ⟨⟩\n}\n", "return 1;\n}\n", "open", "return 1;", "suffix"),
+    ("closing brace that the suffix has", "int f() {\n    ⟨⟩\n}\n", "return 1;\n}\n", "open", "return 1;", "block"),
+    ("closing brace that the suffix has, below a call", "int f() {\n    ⟨⟩\n}\n", "g(1);\n}\n", "open", "g(1);", "suffix"),
     ("half a line at the limit", "def f():\n    ⟨⟩\n", "a = 1\n    b = comp", "cut_off", "a = 1", None),
     ("half a line is all there is", "def f():\n    ⟨⟩\n", "a = comp", "cut_off", "a = comp", None),
     # Repeating itself.
@@ -131,7 +133,7 @@ def test_comments_are_those_of_the_language() -> None:
 
 def _hole(file: str) -> Hole:
     prefix, suffix = file.split("⟨⟩")
-    return Hole(prefix, suffix)
+    return Hole(prefix, suffix, "cpp" if "{" in file or "}" in file else "python")
 
 
 pieces = st.lists(

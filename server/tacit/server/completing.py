@@ -20,8 +20,9 @@ from tacit.protocol.completion import (
 )
 from tacit.protocol.fim import REPOSITORY, assemble, header, snippet_text
 from tacit.server.engine.interface import DrawStats, Engine, Sampling
+from tacit.server.hole import Hole
 from tacit.server.settings import Settings
-from tacit.server.stopping import Cut, End, Hole, cut
+from tacit.server.stopping import Cut, End, cut
 
 WINDOW_STEP = 512
 """Tokens by which the start of a prefix that is too long moves: in between, the engine's cache of it stays valid."""

@@ -5,10 +5,11 @@ look at the growing text after each token. Every cut keeps a beginning of the te
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
+
+from tacit.server.hole import CLOSERS, LONGEST_LOOP, OPENERS, QUOTES, Hole, columns, lead_of
+from tacit.server.syntax import GRAMMARS
 
 End = Literal["open", "eos", "cut_off"]
 """open: more may come. eos: the model ended it. cut_off: the token limit or the deadline did."""
@@ -16,23 +17,11 @@ Reason = Literal["suffix", "closers", "line", "block", "repetition"]
 """suffix: it repeats what follows. closers: it closes what the suffix closes. line: the line is done. block: the block is.
 repetition: it repeats itself."""
 
-OPENERS, CLOSERS, QUOTES = "([{", ")]}", "\"'`"
 DISTINCTIVE = 10
 """Characters, blanks aside, from which on a line is unlikely to stand in two places by chance."""
 UNMISTAKABLE = 16
 """The same, at whatever indentation."""
-SUFFIX_LINES = 3
-"""How many of the lines after the hole are watched for."""
-LONGEST_LOOP = 4
-"""Lines."""
-SCANNED = 8000
-"""Characters on each side in which brackets are counted."""
 
-_HASH_COMMENTS = frozenset(
-    ("python", "ruby", "shellscript", "yaml", "toml", "r", "perl", "elixir", "julia", "makefile", "dockerfile")
-)
-# A string of one line; one that is still open reaches to the line's end. An apostrophe within a word begins none.
-_STRINGS = r'"(?:\\.|[^"\\\n])*(?:"|(?=\n)|$)' + r"|(?<!\w\w)'(?:\\.|[^'\\\n])*(?:'|(?=\n)|$)"
 _DEFINITION = re.compile(
     r"(?:@\w|(?:(?:async|export|default|pub(?:\(\w+\))?|public|private|protected|static|abstract|final|unsafe|override)\s+)*"
     r"(?:def|class|function|fn|func|impl|struct|enum|interface|trait|module|namespace)\b)"
@@ -47,84 +36,29 @@ class Cut:
     """None: generating on may add to it."""
 
 
-@dataclass(frozen=True)
-class Hole:
-    """Where the completion goes. The facts about it are computed once for all tokens."""
-
-    prefix: str
-    suffix: str
-    language: str = "python"
-
-    @cached_property
-    def before(self) -> str:
-        """The cursor's line up to the cursor."""
-        return self.prefix[self.prefix.rfind("\n") + 1 :]
-
-    @cached_property
-    def after(self) -> str:
-        """The cursor's line from the cursor on, without blanks around it."""
-        return self.suffix.partition("\n")[0].strip()
-
-    @cached_property
-    def following(self) -> tuple[str, ...]:
-        """The first lines below the cursor's that are not blank."""
-        lines = (line.rstrip() for line in self.suffix.partition("\n")[2].split("\n"))
-        return tuple(line for _, line in zip(range(SUFFIX_LINES), filter(None, lines), strict=False))
-
-    @cached_property
-    def preceding(self) -> tuple[str, ...]:
-        """The last lines above the cursor's that are not blank, in order."""
-        lines = [line.rstrip() for line in self.prefix[-SCANNED:].split("\n")[:-1]]
-        return tuple([line for line in lines if line][-LONGEST_LOOP:])
-
-    @cached_property
-    def owed(self) -> int:
-        """How many brackets the prefix opens and the suffix does not close."""
-        opened, _ = self.unmatched(self.prefix[-SCANNED:])
-        # A string that the prefix opens ends in the suffix; what is in it is not code.
-        string = self._open_string
-        line, newline, below = self.suffix[:SCANNED].partition("\n")
-        _, closed = self.unmatched((line.partition(string)[2] if string else line) + newline + below)
-        return max(0, opened - closed)
-
-    @cached_property
-    def _open_string(self) -> str:
-        """The quote of a string that the cursor stands in; empty: none."""
-        last = None
-        for last in self._scanner.finditer(self.before):  # noqa: B007 - the last one is wanted
-            pass
-        if last is None or last.end() < len(self.before) or last[0][0] not in QUOTES:
-            return ""
-        return "" if len(last[0]) > 1 and last[0].endswith(last[0][0]) else last[0][0]
-
-    def unmatched(self, code: str) -> tuple[int, int]:
-        """Brackets opened and never closed, closed and never opened; strings and comments of one line aside."""
-        opened = closed = 0
-        for _, bracket in self.brackets(code):
-            if bracket in OPENERS:
-                opened += 1
-            elif opened:
-                opened -= 1
-            else:
-                closed += 1
-        return opened, closed
-
-    def brackets(self, code: str) -> Iterator[tuple[int, str]]:
-        """Place and character of each bracket."""
-        for match in self._scanner.finditer(code):
-            if len(match[0]) == 1 and match[0] in OPENERS + CLOSERS:
-                yield match.start(), match[0]
-
-    @cached_property
-    def _scanner(self) -> re.Pattern[str]:
-        comment = r"#[^\n]*" if self.language in _HASH_COMMENTS else r"//[^\n]*"
-        return re.compile(rf"{_STRINGS}|{comment}|[()\[\]{{}}]")
-
-
 def cut(hole: Hole, text: str, end: End = "open") -> Cut:
     """What to show of `text`, and whether to stop. The result is a beginning of `text`."""
     result = _cut_line(hole, text, end) if hole.after else _cut_block(hole, text, end)
+    if result.reason is not None or end != "open":
+        result = Cut(_sound(hole, result.text, end), result.reason)
     return Cut("", result.reason) if _says_nothing_new(hole, result.text) else result
+
+
+_LINE = re.compile(r"[^\n]*\S")
+
+
+def _sound(hole: Hole, text: str, end: End) -> str:
+    """The text up to the last of its lines with which the file has the fewest faults; nothing if the file was better without."""
+    if hole.syntax is None or not text.strip():
+        return text
+    ends = [match.end() for match in _LINE.finditer(text)]
+    ends[-1] = len(text)
+    faults = {place: hole.syntax.faults(text[:place]) for place in ends}
+    best = min(faults.values())
+    # A single line that the limit cut off is not expected to parse.
+    if best > hole.syntax.faults("") and (end != "cut_off" or len(ends) > 1):
+        return ""
+    return text[: max(place for place in ends if faults[place] == best)]
 
 
 # Within a line: something stands after the cursor. One line is all there is room for.
@@ -175,6 +109,7 @@ def _overlap(line: str, rest: str) -> int:
 def _cut_block(hole: Hole, text: str, end: End) -> Cut:
     lines = text.split("\n")
     floor = _first_floor(hole)
+    least = hole.least_indent
     seen = list(hole.preceding)
     """Lines that are not blank, the prefix's included."""
     own = 0
@@ -193,14 +128,16 @@ def _cut_block(hole: Hole, text: str, end: End) -> Cut:
             continue
         if _repeats_suffix(hole, text[:start], whole, complete):
             return Cut(_without_heads(hole, before), "suffix")
-        indent = _indent(whole)
+        indent = columns(whole)
+        if not own and indent < least:
+            return Cut("", "block")
         if index > 0:
             if floor is not None and indent < floor:
                 if not _closes_own(hole, text[: at - 1], line):
                     return Cut(before, "block")
                 if complete and not _opens(whole):
                     return Cut(text[: at - 1].rstrip(), "block")
-            elif own and indent == floor and _begins_another(line, seen[-1], floor, blanks):
+            elif own and indent == floor and _is_enough(hole, text, line, complete, seen[-1], blanks):
                 return Cut(before, "block")
         if last and end == "cut_off" and own:
             # Half a line below whole ones would have to be mended by hand.
@@ -210,10 +147,12 @@ def _cut_block(hole: Hole, text: str, end: End) -> Cut:
             own += 1
             if loop := _loop(seen, own):
                 return Cut(_without_last(text[: at - 1], loop), "repetition")
+            if not last and (floor is None or indent == floor) and _leaves(hole, text[: at - 1], line):
+                return Cut(text[: at - 1].rstrip(), "block")
             if index == 0 and hole.before.strip():
                 if not _opens(whole) and not hole.unmatched(whole)[0]:
                     return Cut(line.rstrip(), "line")
-                floor = _indent(hole.before) + 1
+                floor = columns(hole.before) + 1
         if floor is None:
             floor = indent
         blanks = 0
@@ -225,8 +164,8 @@ def _cut_block(hole: Hole, text: str, end: End) -> Cut:
 def _first_floor(hole: Hole) -> int | None:
     """The least indentation of lines that belong to the hole; None: what the first line has."""
     if hole.before.strip():
-        return _indent(hole.before) + 1 if _opens(hole.before.rstrip()) else _indent(hole.before)
-    return _indent(hole.before + "x") if hole.before else None
+        return columns(hole.before) + 1 if _opens(hole.before.rstrip()) else columns(hole.before)
+    return columns(hole.before + "x") if hole.before else None
 
 
 def _repeats_suffix(hole: Hole, before: str, line: str, complete: bool) -> bool:
@@ -243,11 +182,11 @@ def _repeats_suffix(hole: Hole, before: str, line: str, complete: bool) -> bool:
 
 def _without_heads(hole: Hole, text: str) -> str:
     """The text without heads of blocks (`else:`) at its end whose body was cut away."""
-    below = _indent(hole.following[0])
+    below = columns(hole.following[0])
     while text.strip():
         at = text.rfind("\n") + 1
         line = text[at:] if at else hole.before + text
-        if not line.endswith((":", "{")) or _indent(line) < below:
+        if not line.endswith((":", "{")) or columns(line) < below:
             break
         text = text[: max(at - 1, 0)].rstrip()
     return text
@@ -258,10 +197,29 @@ def _closes_own(hole: Hole, text: str, line: str) -> bool:
     return line.strip()[0] in CLOSERS and hole.unmatched(text)[1] <= hole.owed
 
 
-def _begins_another(line: str, previous: str, floor: int, blanks: int) -> bool:
-    """A line as far left as the first that starts something of its own: one definition, one paragraph at the outermost level."""
-    after_body = _indent(previous) > floor
-    return (after_body and _DEFINITION.match(line.strip()) is not None) or (floor == 0 and blanks > 0)
+_JUMP = re.compile(r"(?:return|raise|break|continue|throw)\b")
+
+
+def _leaves(hole: Hole, text: str, line: str) -> bool:
+    """A whole statement after which nothing of its block is reached."""
+    said = line.strip()
+    if not _JUMP.match(said) or hole.unmatched(text)[0] or _opens(said):
+        return False
+    if hole.language == "python":
+        return True
+    # A brace that nothing below closes is still to come.
+    return said.endswith(";") and hole.language in GRAMMARS and not hole.owed
+
+
+def _is_enough(hole: Hole, text: str, line: str, complete: bool, previous: str, blanks: int) -> bool:
+    """`line`, as far left as the first, starts something of its own: after one definition, after one paragraph at the outermost
+    level, after one statement between others."""
+    level = columns(line)
+    if level == 0 and blanks > 0:
+        return True
+    if columns(previous) > level and _DEFINITION.match(line.strip()):
+        return True
+    return _begins_statement(line, complete) and hole.goes_on(lead_of(text))
 
 
 def _loop(seen: list[str], own: int) -> int:
@@ -279,6 +237,19 @@ def _without_last(text: str, count: int) -> str:
         text = text.rstrip()
         text = text[: max(text.rfind("\n"), 0)]
     return text.rstrip()
+
+
+_WORD = re.compile(r"\w+(?=\W)")
+_CONTINUES = frozenset("else elif except finally catch case default while and or where".split())
+
+
+def _begins_statement(line: str, complete: bool) -> bool:
+    """A line that does not go on with the statement above it, as far as its first word can be read."""
+    said = line.strip()
+    word = _WORD.match(said)
+    if word is None:
+        return complete and said[0].isalnum() and said not in _CONTINUES
+    return word[0] not in _CONTINUES
 
 
 _STUTTER = re.compile(r"(\S.{3,39}?)\1{3,}$")
@@ -309,9 +280,3 @@ def _opens(line: str) -> bool:
 def _distinctive(line: str, least: int) -> bool:
     solid = "".join(line.split())
     return len(solid) >= least and any(char.isalnum() for char in solid)
-
-
-def _indent(line: str) -> int:
-    """Columns before the first character; a tab reaches to the next multiple of 8."""
-    expanded = line.expandtabs()
-    return len(expanded) - len(expanded.lstrip())
