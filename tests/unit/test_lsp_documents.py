@@ -11,7 +11,7 @@ from lsprotocol.types import (
     TextDocumentContentChangeWholeDocument,
 )
 
-from tacit.lsp.documents import Document, well_formed
+from tacit.lsp.documents import LARGEST, Document, unusable, well_formed
 
 CODEC = {
     PositionEncodingKind.Utf8: ("utf-8", 1),
@@ -77,3 +77,32 @@ def test_half_characters_become_replacement_characters() -> None:
     text = well_formed("a\ud83db")
     assert text == "a\ufffdb"
     text.encode()
+
+
+@given(
+    st.text(alphabet="a\r\n", max_size=20),
+    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 4), st.text(alphabet="b\r\n", max_size=4)), max_size=6),
+)
+def test_lines_are_where_they_would_be_in_a_text_opened_anew(text: str, edits: list[tuple[int, int, str]]) -> None:
+    """Each change moves the known line starts; halves of a CRLF come and go."""
+    document = _document(text)
+    for start, length, inserted in edits:
+        before = document.text
+        first, last = min(start, len(before)), min(start + length, len(before))
+        # Positions name no place between CR and LF.
+        first, last = (at - (before[at - 1 : at + 1] == "\r\n" and at > 0) for at in (first, last))
+        where = Range(document.position_at(first), document.position_at(last))
+        document.change(document.version + 1, [TextDocumentContentChangePartial(where, inserted)])
+        assert document.text == before[:first] + inserted + before[last:]
+        anew = _document(document.text)
+        for offset in range(len(document.text) + 1):
+            assert document.position_at(offset) == anew.position_at(offset)
+
+
+def test_a_text_that_is_binary_or_too_large_is_not_kept() -> None:
+    assert unusable("x" * LARGEST) == ""
+    assert "binary" in unusable("\x00ELF")
+    document = _document("x" * (LARGEST + 1))
+    document.give_up(unusable(document.text))
+    assert "4 million" in document.refused
+    assert (document.text, document.offset_at(Position(3, 3))) == ("", 0)

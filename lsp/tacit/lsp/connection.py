@@ -95,7 +95,7 @@ class ServerConnection:
         client = self._client
         if client is None:
             client = self._client = await asyncio.to_thread(self._make_client)
-        from tacit.protocol.errors import ServerUnavailable, TacitError
+        from tacit.protocol.errors import AnswerUnreadable, ServerUnavailable, TacitError
 
         pause = POLL_S
         while True:
@@ -104,12 +104,11 @@ class ServerConnection:
                 break
             except ServerUnavailable:
                 await self._start_if_due()
+            except AnswerUnreadable as error:
+                # Another version's answer, or somebody else's socket.
+                self._status.say("failed", str(error))
             except TacitError as error:
                 log.info("status: %s", error)
-            except ValueError as error:
-                # Another version's answer, or somebody else's socket.
-                self._status.say("failed", "The server's answer cannot be read; is it another version of Tacit? Restart it.")
-                log.warning("status: %s", error)
             await asyncio.sleep(pause)
             pause = min(SLOWEST_POLL_S if not self._starting() else 0.25, pause * 1.3)
         self._up.set()
@@ -126,7 +125,7 @@ class ServerConnection:
         while self._client is not None:
             try:
                 self.server = await self._client.status()
-            except (TacitError, ValueError):
+            except TacitError:
                 self._up.clear()
                 # This very task is under way: look again when it has ended.
                 asyncio.get_running_loop().call_soon(self.seek)

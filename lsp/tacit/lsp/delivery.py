@@ -135,7 +135,7 @@ class Delivery:
         except ServerUnavailable:
             self._connection.lost()
             return None
-        except (TacitError, ValueError) as error:
+        except TacitError as error:
             log.info("events are kept: %s", error)
             return None
         return list(events)

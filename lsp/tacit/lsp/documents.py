@@ -8,10 +8,14 @@ import bisect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from lsprotocol.types import Position, PositionEncodingKind, TextDocumentContentChangeEvent, TextDocumentContentChangePartial
 
 from tacit.lsp.edits import Edit, difference
+
+LARGEST: Final = 4_000_000
+"""Characters. Each key costs more in a longer text: about 10 ms in this one."""
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -26,6 +30,13 @@ class Step:
     after: str
 
 
+def unusable(text: str) -> str:
+    """Why nothing is suggested in a text; empty: nothing is wrong with it."""
+    if len(text) > LARGEST:
+        return f"it is larger than {LARGEST // 1_000_000} million characters"
+    return "it is binary" if "\0" in text else ""
+
+
 def well_formed(text: str) -> str:
     """Without half characters: JSON can carry a lone surrogate, UTF-8 cannot. Length in UTF-16 units stays the same."""
     return _SURROGATE.sub("\ufffd", text)
@@ -38,6 +49,8 @@ class Document:
     version: int
     text: str
     encoding: PositionEncodingKind | str = PositionEncodingKind.Utf16
+    refused: str = ""
+    """Why its text is not kept here; empty: it is."""
     _starts: list[int] | None = field(default=None, repr=False)
     """Offset of each line's start; None: not known for this text yet."""
 
@@ -54,10 +67,15 @@ class Document:
             edit = self._edit(change)
             before = self.text
             self.text = edit.apply(before)
-            self._starts = None
+            if self._starts is not None:
+                self._starts = _moved_starts(self._starts, edit, self.text)
             steps.append(Step(edit, before, self.text))
         self.version = version
         return steps
+
+    def give_up(self, reason: str) -> None:
+        """Its text is no longer kept."""
+        self.refused, self.text, self._starts = reason, "", None
 
     def offset_at(self, position: Position) -> int:
         """Past a line's end: its end. Past the last line: the end of the text. Inside a character: before it."""
@@ -98,6 +116,18 @@ class Document:
         if self._starts is None:
             self._starts = [0, *(found.end() for found in _LINE_END.finditer(self.text))]
         return self._starts
+
+
+def _moved_starts(starts: list[int], edit: Edit, after: str) -> list[int]:
+    """The line starts after an edit: to look for every one of them at every key takes 30 ms in a large file."""
+    kept = max(1, bisect.bisect_left(starts, edit.start))
+    # One character more: what was taken away may have been half of a CRLF, or what was put there half of one.
+    end = edit.start + len(edit.text) + 1
+    if after[end - 1 : end + 1] == "\r\n":
+        end += 1
+    found = (match.end() for match in _LINE_END.finditer(after, starts[kept - 1], end))
+    tail = bisect.bisect_right(starts, end - edit.growth)
+    return [*starts[:kept], *found, *(start + edit.growth for start in starts[tail:])]
 
 
 def _units(character: str, encoding: PositionEncodingKind | str) -> int:

@@ -10,6 +10,7 @@ import concurrent.futures
 import enum
 import inspect
 import logging
+import math
 from typing import Any, TypeVar
 
 from cattrs import ClassValidationError, Converter, transform_error
@@ -192,12 +193,15 @@ class Server(LanguageServer):
         """A notification was dropped because lsprotocol cannot read it."""
 
     def report_server_error(self, error: Exception, source: object) -> None:
-        """pygls would show it to the user."""
-        log.error("%s", error)
+        """pygls would show it to the user. What an editor asked wrongly is no failure of ours."""
+        log.log(logging.INFO if isinstance(error, errors.JsonRpcException) else logging.ERROR, "%s", error)
 
 
 def _is_id(value: object) -> bool:
-    return isinstance(value, int | float | str) and not isinstance(value, bool)
+    if isinstance(value, float):
+        # 1e999 is read as infinity, which JSON cannot say back.
+        return math.isfinite(value)
+    return isinstance(value, int | str) and not isinstance(value, bool)
 
 
 def _strict_converter() -> Converter:

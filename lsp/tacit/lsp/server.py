@@ -48,6 +48,10 @@ class TacitServer(Server):
             types.TEXT_DOCUMENT_DID_CHANGE: lambda params: self._session.did_change(params),
             types.TEXT_DOCUMENT_DID_SAVE: lambda params: self._session.did_save(params),
             types.TEXT_DOCUMENT_DID_CLOSE: lambda params: self._session.did_close(params),
+            # Not offered by `initialize`; pygls keeps a copy of each notebook if nobody else takes it.
+            types.NOTEBOOK_DOCUMENT_DID_OPEN: lambda params: self._session.notebook_opened(),
+            types.NOTEBOOK_DOCUMENT_DID_CHANGE: lambda params: None,
+            types.NOTEBOOK_DOCUMENT_DID_CLOSE: lambda params: None,
             types.TEXT_DOCUMENT_INLINE_COMPLETION: lambda params: self._session.inline_completion(params),
             types.WORKSPACE_DID_CHANGE_CONFIGURATION: lambda params: self._session.did_change_configuration(params),
             types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS: lambda params: self._session.did_change_folders(params),
@@ -85,6 +89,7 @@ class TacitServer(Server):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             with contextlib.suppress(ValueError, NotImplementedError):
                 loop.add_signal_handler(number, self.stop)
+        loop.set_exception_handler(_went_wrong)
         await self.serve(source, sink)
         if self._watch is not None:
             self._watch.cancel()
@@ -126,6 +131,12 @@ class TacitServer(Server):
                 return
             except PermissionError:
                 continue
+
+
+def _went_wrong(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """anyio tells a call that its socket is ready even if the call was cancelled in the same turn: no news."""
+    if not isinstance(context.get("exception"), asyncio.InvalidStateError):
+        loop.default_exception_handler(context)
 
 
 def _version() -> str:

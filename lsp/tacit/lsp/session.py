@@ -8,6 +8,7 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from lsprotocol import types
@@ -19,7 +20,7 @@ from tacit.lsp.completion import Completion, Counters
 from tacit.lsp.connection import ServerConnection
 from tacit.lsp.consent import Consent
 from tacit.lsp.delivery import Delivery
-from tacit.lsp.documents import Document, well_formed
+from tacit.lsp.documents import Document, unusable, well_formed
 from tacit.lsp.extensions import PartiallyAcceptedParams, RateParams, SuggestionParams
 from tacit.lsp.feedback import Feedback
 from tacit.lsp.outbox import Outbox
@@ -151,6 +152,8 @@ class Session:
         place = self._workspace.place(uri)
         if place.refused:
             return place, f"Nothing of {place.path} is sent: {place.refused}."
+        if (document := self._documents.get(uri)) is not None and document.refused:
+            return replace(place, refused=document.refused), f"Nothing is suggested in {place.path}: {document.refused}."
         if self._paused:
             return place, "Tacit is paused in this editor."
         if not self._settings.enabled or (place.folder is not None and place.folder.choices().enabled is False):
@@ -168,8 +171,10 @@ class Session:
         text = well_formed(opened.text)
         encoding = self._lsp.server_capabilities.position_encoding or types.PositionEncodingKind.Utf16
         self._completion.changed(opened.uri)
-        self._documents[opened.uri] = Document(opened.uri, well_formed(opened.language_id), opened.version, text, encoding)
+        document = Document(opened.uri, well_formed(opened.language_id), opened.version, text, encoding)
+        self._documents[opened.uri] = document
         self._feedback.opened(opened.uri, text)
+        self._check_text(document)
         place = self._workspace.place(opened.uri)
         if place.folder is not None and not place.refused and self._consent.open_question(place.folder):
             self._background(self._consent.put_question(place.folder))
@@ -177,17 +182,30 @@ class Session:
     def did_change(self, params: types.DidChangeTextDocumentParams) -> None:
         uri = params.text_document.uri
         document = self._documents.get(uri)
-        if document is None:
+        if document is None or document.refused:
             return
         self._completion.changed(uri)
         if steps := document.change(params.text_document.version, params.content_changes):
             self._feedback.changed(uri, steps)
+            self._check_text(document)
+
+    def _check_text(self, document: Document) -> None:
+        if reason := unusable(document.text):
+            document.give_up(reason)
+            self._feedback.closed(document.uri)
+
+    def notebook_opened(self) -> None:
+        self._status.say("hidden", "Tacit suggests nothing in notebooks yet.")
 
     def missed_change(self, uri: str) -> None:
         """A change could not be read: the text here is not the editor's any more."""
         if uri in self._documents:
             self._forget(uri)
-            self._warn("The editor sent a change that cannot be understood; reopen the file to get suggestions in it.")
+            problem = "The editor sent a change that cannot be understood; reopen the file to get suggestions in it."
+            self._status.say("failed", problem)
+            if problem not in self._told:
+                self._told.add(problem)
+                self._warn(problem)
 
     def did_save(self, params: types.DidSaveTextDocumentParams) -> None:
         self._feedback.saved(params.text_document.uri)

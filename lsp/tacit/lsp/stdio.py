@@ -25,6 +25,8 @@ LAST_WRITE_S: Final = 2.0
 _LENGTH = re.compile(rb"content-length:[ \t]*(\d{1,10})[ \t]*(?=\r?\n)", re.IGNORECASE)
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 _EMBEDDED = re.compile(rb"content-length:[ \t]*\d{1,10}[ \t]*\r?\n", re.IGNORECASE)
+_LONGEST_LINE: Final = 64
+"""Of a header that says the length."""
 
 
 class Frames:
@@ -33,6 +35,8 @@ class Frames:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._length: int | None = None
+        self._searched = 0
+        """So much of an unfinished body holds no header."""
 
     def feed(self, data: bytes) -> Iterator[Any]:
         """The messages that these bytes complete: JSON values; None for a body that is no JSON."""
@@ -50,17 +54,35 @@ class Frames:
                     self._length = int(found[-1])
                 continue
             if len(self._buffer) < self._length:
+                if self._header_inside():
+                    self._length = None
+                    yield None
+                    continue
                 return
             body = bytes(self._buffer[: self._length])
             del self._buffer[: self._length]
             self._length = None
+            self._searched = 0
             try:
-                yield json.loads(body)
+                yield json.loads(body, parse_constant=_no_constant)
             except (ValueError, RecursionError):
-                # The length was a lie: the next message's header may be inside.
-                if inside := _EMBEDDED.search(body):
-                    self._buffer[:0] = body[inside.start() :]
+                # The length may have been a lie, and the next message's header, or its first letters, in here.
+                self._buffer[:0] = body
                 yield None
+
+    def _header_inside(self) -> bool:
+        """Whether another message begins before this one is complete: JSON has no raw line end in or around such words."""
+        if _EMBEDDED.search(self._buffer, self._searched) is not None:
+            self._searched = 0
+            return True
+        # A header may lie across what has come and what comes.
+        self._searched = max(0, len(self._buffer) - _LONGEST_LINE)
+        return False
+
+
+def _no_constant(name: str) -> None:
+    """Python takes NaN and Infinity, which are no JSON and must not come back in an answer."""
+    raise ValueError(f"{name} is no JSON")
 
 
 class Stdio:

@@ -19,6 +19,8 @@ from tacit.lsp.ignoring import Ignoring, always_ignored
 log = logging.getLogger(__name__)
 
 FILE: Final = ".tacit.toml"
+_NOTEBOOK: Final = re.compile(r"^[a-z-]*notebook[a-z-]*:|\.ipynb(#|$)", re.IGNORECASE)
+"""A cell that an editor opens as a document of its own, or the file."""
 KEYS: Final = frozenset(("learning", "enabled"))
 
 
@@ -115,6 +117,8 @@ class Workspace:
 
     def place(self, uri: str) -> Place:
         """Where this document is and whether anything of it may be sent."""
+        if _NOTEBOOK.search(uri):
+            return Place(well_formed(unquote(re.split("[/:]", uri)[-1]))[:255], None, "notebooks are not supported yet")
         path = path_of(uri)
         if path is None:
             name = well_formed(unquote(re.split("[/:]", uri)[-1]))[:255] or "untitled"

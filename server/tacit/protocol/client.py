@@ -1,6 +1,7 @@
 """The async client of the server's HTTP interface, over its Unix socket. Touches the network; holds no state of its own.
 
-Every method raises ServerUnavailable when no server answers, and the server's own error (errors.py) when it says no.
+Every method raises ServerUnavailable when no server answers, AnswerUnreadable when what answers is none, and the server's own
+error (errors.py) when it says no.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -9,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from tacit.protocol import errors
 from tacit.protocol.adapters import (
@@ -124,7 +125,7 @@ class TacitClient:
         return await self._get(f"/v1/adapters/{name}", AdapterDetail)
 
     async def _get(self, path: str, kind: type[Answer]) -> Answer:
-        return kind.model_validate_json((await self._request("GET", path)).content)
+        return _read(kind, (await self._request("GET", path)).content)
 
     async def _get_list(self, path: str, kind: type[Answer]) -> list[Answer]:
         return [kind.model_validate(item) for item in (await self._request("GET", path)).json()]
@@ -134,7 +135,7 @@ class TacitClient:
         response = await self._request(
             "POST", path, content=content, headers={"content-type": "application/json"}, timeout=timeout
         )
-        return kind.model_validate_json(response.content)
+        return _read(kind, response.content)
 
     async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
@@ -143,6 +144,16 @@ class TacitClient:
             raise _unreachable(error) from error
         _raise_for(response)
         return response
+
+
+def _read(kind: type[Answer], content: bytes) -> Answer:
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError:
+        # Without the cause: its words repeat the answer, and with it what is in the files.
+        raise errors.AnswerUnreadable(
+            "The server's answer cannot be read; is it another version of Tacit?", mend="Restart it."
+        ) from None
 
 
 def _unreachable(error: httpx.HTTPError) -> errors.ServerUnavailable:

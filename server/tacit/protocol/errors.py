@@ -10,6 +10,7 @@ TacitError
 ├── EngineUnavailable   503  the model is loading, restarting or gone
 ├── ModelUnavailable    503  no model file, or one whose checksum is wrong
 ├── ServerUnavailable        the client could not reach a server at all
+├── AnswerUnreadable    502  the client could not read what the server answered
 └── SettingError             a setting that cannot be used
 """
 
@@ -74,6 +75,11 @@ class ServerUnavailable(TacitError):
     status = 503
 
 
+class AnswerUnreadable(TacitError):
+    code = "answer_unreadable"
+    status = 502
+
+
 class SettingError(TacitError):
     code = "setting"
     status = 400
@@ -92,6 +98,7 @@ BY_CODE: dict[str, type[TacitError]] = {
         EngineUnavailable,
         ModelUnavailable,
         ServerUnavailable,
+        AnswerUnreadable,
         SettingError,
     )
 }
