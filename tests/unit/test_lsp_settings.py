@@ -17,10 +17,11 @@ def test_every_option_can_be_set_in_camel_case() -> None:
         "timeScale": 60,
         "maxPrefixChars": 900,
         "maxSuffixChars": 90,
+        "snippetTokens": 300,
         "startServer": False,
         "completionSource": True,
     }
-    expected = Settings(False, "off", 40, 3000, 60.0, 900, 90, False, True)
+    expected = Settings(False, "off", 40, 3000, 60.0, 900, 90, 300, False, True)
     assert read(options, Settings()) == (expected, [])
     assert read({"tacit": options}, Settings()) == (expected, [])
 

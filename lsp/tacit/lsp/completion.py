@@ -130,7 +130,7 @@ class Completion:
             self.counters.reused += 1
             return _now(_answer(document, rest.suggestion_id, rest.text, offset, rest.replaces))
         self.interrupt()
-        code = surroundings(document.text, offset, self._budget())
+        code = surroundings(document.text, offset, self.budget())
         if code is None:
             self._status.say("hidden", "The cursor is inside a secret; nothing of it is sent.")
             return _now(None)
@@ -305,7 +305,8 @@ class Completion:
         document = self._documents.get(asked.uri)
         return document is not None and document.version == asked.version
 
-    def _budget(self) -> Budget:
+    def budget(self) -> Budget:
+        """Characters of the file that the prompt shows."""
         settings, server = self._settings(), self._connection.server
         return Budget(
             prefix=settings.max_prefix_chars or (server.prefix_chars if server else UNKNOWN_BUDGET.prefix),

@@ -10,6 +10,8 @@ DID_PARTIALLY_ACCEPT: Final = "textDocument/didPartiallyAcceptCompletion"
 DID_REJECT: Final = "tacit/didRejectCompletion"
 RATE: Final = "tacit/rate"
 COUNTERS: Final = "tacit/counters"
+DIAGNOSTICS: Final = "tacit/diagnostics"
+"""`textDocument/publishDiagnostics`, the other way round: a plugin passes on what other servers say."""
 
 Params = TypeVar("Params")
 
@@ -57,4 +59,5 @@ MESSAGES: Final[dict[str, Any]] = {
     DID_PARTIALLY_ACCEPT: Notification[PartiallyAcceptedParams],
     DID_REJECT: Notification[SuggestionParams],
     RATE: Notification[RateParams],
+    DIAGNOSTICS: Notification[types.PublishDiagnosticsParams],
 }

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lsprotocol import types
 
 from tacit.lsp import completion_source
-from tacit.lsp.extensions import COUNTERS, DID_PARTIALLY_ACCEPT, DID_REJECT, DID_SHOW, RATE
+from tacit.lsp.extensions import COUNTERS, DIAGNOSTICS, DID_PARTIALLY_ACCEPT, DID_REJECT, DID_SHOW, RATE
 from tacit.lsp.rpc import Server
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class TacitServer(Server):
             DID_PARTIALLY_ACCEPT: lambda params: self._session.did_partially_accept(params),
             DID_REJECT: lambda params: self._session.did_reject(params),
             RATE: lambda params: self._session.rate(params),
+            DIAGNOSTICS: lambda params: self._session.diagnostics(params),
             COUNTERS: lambda params: asdict(self._session.counters()),
         }
         options = {

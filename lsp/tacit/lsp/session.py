@@ -23,6 +23,8 @@ from tacit.lsp.delivery import Delivery
 from tacit.lsp.documents import Document, unusable, well_formed
 from tacit.lsp.extensions import PartiallyAcceptedParams, RateParams, SuggestionParams
 from tacit.lsp.feedback import Feedback
+from tacit.lsp.gathering.diagnostics import Complaint
+from tacit.lsp.gathering.gatherer import Gatherer
 from tacit.lsp.outbox import Outbox
 from tacit.lsp.recorder import Recorder
 from tacit.lsp.rpc import Server
@@ -33,6 +35,8 @@ from tacit.protocol.home import Home
 
 log = logging.getLogger(__name__)
 
+UNKNOWN_SNIPPET_TOKENS: Final = 100
+"""Until the server has said what its engine can read."""
 LAST_DELIVERY_S: Final = 1.5
 """How long an ending session tries to deliver. What is left is on disk and is delivered by the next one."""
 
@@ -59,6 +63,7 @@ class Session:
         self._delivery = Delivery(self._outbox, self._server, home.outbox)
         self._recorder = Recorder(self._outbox, session_id, self._clock, on_new=self._delivery.wake)
         self._feedback = Feedback(self._recorder, self._clock, self._recorded)
+        self._gatherer = Gatherer(self._documents, self._workspace.place, self._snippet_tokens, lambda: self._completion.budget())
         self._completion = Completion(
             self._documents,
             self._feedback,
@@ -69,6 +74,7 @@ class Session:
             settings=lambda: self._settings,
             refusal=self._refusal,
             may_record=self._recorded,
+            gathered=self._gatherer.snippets,
         )
         if (editor := params.client_info) is not None:
             self._recorder.editor = well_formed(" ".join(name for name in (editor.name, editor.version) if name))
@@ -101,6 +107,7 @@ class Session:
 
     async def _settle(self) -> None:
         self._completion.interrupt()
+        self._gatherer.end()
         self._feedback.end()
         await self._delivery.finish(LAST_DELIVERY_S)
         if not await asyncio.to_thread(self._outbox.close, 5.0):
@@ -174,6 +181,7 @@ class Session:
         document = Document(opened.uri, well_formed(opened.language_id), opened.version, text, encoding)
         self._documents[opened.uri] = document
         self._feedback.opened(opened.uri, text)
+        self._gatherer.opened(opened.uri)
         self._check_text(document)
         place = self._workspace.place(opened.uri)
         if place.folder is not None and not place.refused and self._consent.open_question(place.folder):
@@ -187,6 +195,7 @@ class Session:
         self._completion.changed(uri)
         if steps := document.change(params.text_document.version, params.content_changes):
             self._feedback.changed(uri, steps)
+            self._gatherer.changed(uri, steps)
             self._check_text(document)
 
     def _check_text(self, document: Document) -> None:
@@ -209,14 +218,25 @@ class Session:
 
     def did_save(self, params: types.DidSaveTextDocumentParams) -> None:
         self._feedback.saved(params.text_document.uri)
+        self._gatherer.saved(params.text_document.uri)
 
     def did_close(self, params: types.DidCloseTextDocumentParams) -> None:
         self._forget(params.text_document.uri)
 
     def _forget(self, uri: str) -> None:
         self._completion.changed(uri)
-        self._documents.pop(uri, None)
+        if (document := self._documents.pop(uri, None)) is not None:
+            self._gatherer.closed(uri, document.text)
         self._feedback.closed(uri)
+
+    def diagnostics(self, params: types.PublishDiagnosticsParams) -> None:
+        """Other servers' diagnostics, from a plugin that passes them on."""
+        if params.uri in self._documents:
+            self._gatherer.told(params.uri, [complaint(one) for one in params.diagnostics])
+
+    def _snippet_tokens(self) -> int:
+        wanted, server = self._settings.snippet_tokens, self._server.server
+        return wanted if wanted >= 0 else server.snippet_tokens if server is not None else UNKNOWN_SNIPPET_TOKENS
 
     # Suggestions
 
@@ -298,6 +318,11 @@ class Session:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background work failed", exc_info=error)
+
+
+def complaint(diagnostic: types.Diagnostic) -> Complaint:
+    message = diagnostic.message
+    return Complaint(diagnostic.range.start.line, well_formed(message), well_formed(diagnostic.source or ""))
 
 
 def _of_others(settings: dict[str, Any]) -> bool:

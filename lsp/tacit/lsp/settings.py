@@ -28,6 +28,8 @@ class Settings:
     """Code before the cursor that the model is shown; 0: what the server says its engine can read."""
     max_suffix_chars: int = 0
     """The same after the cursor."""
+    snippet_tokens: int = -1
+    """Other places of the workspace that the model is shown; -1: what the server says its engine can read; 0: none."""
     start_server: bool = True
     """Start a server if none runs."""
     completion_source: bool = False
@@ -70,6 +72,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "time_scale": _scale,
     "max_prefix_chars": _whole(0, 200_000),
     "max_suffix_chars": _whole(0, 200_000),
+    "snippet_tokens": _whole(-1, 16_000),
     "start_server": _flag,
     "completion_source": _flag,
 }
