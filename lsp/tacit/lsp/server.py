@@ -38,6 +38,8 @@ class TacitServer(Server):
         super().__init__("tacit", _version())
         self._params: types.InitializeParams | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._begun = False
+        """`initialized` has come: a second one would start everything twice."""
         self._status = 1
         features: dict[str, Callable[..., Any]] = {
             types.INITIALIZE: lambda params: self._initialize(params),
@@ -113,6 +115,9 @@ class TacitServer(Server):
         asyncio.get_running_loop().call_later(0.02, lambda: self._session)
 
     def _initialized(self) -> None:
+        if self._begun:
+            return
+        self._begun = True
         self._session.initialized()
         if (pid := self.process_id) is not None and pid > 1:
             self._watch = asyncio.create_task(self._watch_parent(pid))

@@ -1,4 +1,4 @@
-"""`tacit bench latency|swap`: prints a table and the goals, writes JSON. All the measuring is in tacit.bench."""
+"""`tacit bench latency|swap|typing`: prints a table and the goals, writes JSON. All the measuring is in tacit.bench."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +42,22 @@ def swap(
     from tacit.bench import swap as measure
 
     _finish(model, lambda progress: measure.run(swaps, streams, seed, model, progress), json)
+
+
+@bench.command()
+def typing(
+    minutes: Annotated[float, typer.Option(min=0.1, max=600, help="How long to type, all policies together.")] = 10,
+    accept: Annotated[bool, typer.Option("--accept", help="Accept what matches as a whole, rather than type it.")] = False,
+    seed: Seed = 1,
+    model: Model = "auto",
+    json: Json = None,
+) -> None:
+    """Real edits typed at human speed: what Tacit asks of the model for what it shows, beside fixed delays."""
+    from tacit.bench import typing as measure
+    from tacit.bench.infill_cases import data_folder
+
+    plan = measure.chosen(data_folder(), minutes, seed)
+    _finish(model, lambda progress: measure.run(plan, seed, model, accept, progress), json)
 
 
 def _finish(model: str, run: Callable[[Callable[[str, int, int], None]], "Report"], json: Path | None) -> None:
