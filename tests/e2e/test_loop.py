@@ -26,7 +26,8 @@ from tacit.protocol.project import project_of
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(2400)]
 
 TIME_SCALE = 120.0
-"""Session seconds per real one: ten minutes of settling pass in five seconds."""
+"""Session seconds per real one in the days of work: ten minutes of settling pass in five seconds. What came before them keeps
+real time, and so is the earlier part of the record."""
 
 # What this team does to every amount that it returns, and no model can know.
 NOUNS = "order invoice parcel refund voucher basket account address payment shipment ticket coupon".split()
@@ -53,8 +54,8 @@ def repository(root: Path) -> None:
 
 
 @asynccontextmanager
-async def editor_at(root: Path, server: ServerProcess) -> AsyncIterator[Editor]:
-    options = {"timeScale": TIME_SCALE, "learning": "on", "deadlineMs": 60_000}
+async def editor_at(root: Path, server: ServerProcess, time_scale: float = 1.0) -> AsyncIterator[Editor]:
+    options = {"timeScale": time_scale, "learning": "on", "deadlineMs": 60_000}
     async with Editor(root, options=options, environment=server.environment) as editor:
         yield editor
 
@@ -122,7 +123,7 @@ async def test_the_loop(home: Home, small_model: Path, tmp_path: Path) -> None:
         # Days of work: the suggestion is taken, and put into the house's style.
         pairs = [(noun, verb) for noun in NOUNS for verb in VERBS]
         for day in range(6):
-            async with editor_at(root, server) as editor:
+            async with editor_at(root, server, TIME_SCALE) as editor:
                 for noun, verb in pairs[day::6]:
                     before, after = handler(noun, verb)
                     document, items = await ask(editor, root, f"{noun}_{verb}.py", before, after)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tacit.cli import doctor, exit_code
+from tacit.cli import doctor, exit_code, report
 from tacit.cli.commands import COMMANDS, load
 from tacit.protocol import errors
 from tacit.protocol.home import Home
@@ -54,6 +54,18 @@ def test_an_error_is_one_line_on_stderr_with_its_own_exit_code() -> None:
 def test_debugging_shows_the_traceback() -> None:
     answer = tacit("models", "pull", "nope", TACIT_DEBUG="1")
     assert "Traceback" in answer.stderr and "NotFound" in answer.stderr
+
+
+@pytest.mark.parametrize(("module", "extra"), [("torch", "learner"), ("sqlmodel", "server"), ("sklearn.tree", "learner")])
+def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(
+    module: str, extra: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(ModuleNotFoundError(f"No module named {module!r}", name=module)) == 1
+    said = capsys.readouterr().err
+    assert module in said and f"pip install 'tacit[{extra}]'" in said and said.count("\n") == 1
+    # What no extra brings is a bug of ours, and shown as one.
+    with pytest.raises(ModuleNotFoundError):
+        report(ModuleNotFoundError(name="tacit.cli.nothing"))
 
 
 def test_a_bad_setting_names_the_file_the_key_and_what_is_allowed(home: Home) -> None:

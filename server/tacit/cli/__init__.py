@@ -32,13 +32,37 @@ def main() -> None:
 
 
 def report(error: Exception) -> int:
-    """Say on stderr what happened and what to do; returns the exit code. What is not a TacitError is a bug and is raised on."""
+    """Say on stderr what happened and what to do; returns the exit code. What is not a TacitError is a bug and is raised on.
+
+    So is a missing package, unless it belongs to an extra that was not installed.
+    """
     from tacit.protocol import errors
 
+    if isinstance(error, ModuleNotFoundError) and (extras := extras_with(error.name or "")):
+        which = " or ".join(f"pip install 'tacit[{extra}]'" for extra in extras)
+        print(
+            f"error: This command needs the package `{error.name}`, which is not installed. Install it: {which}.", file=sys.stderr
+        )
+        return 1
     if not isinstance(error, errors.TacitError) or os.environ.get("TACIT_DEBUG") == "1":
         raise error
     print(f"error: {error}", file=sys.stderr)
     return exit_code(error)
+
+
+def extras_with(module: str) -> list[str]:
+    """The extras of this distribution that bring a module; empty if none does."""
+    import re
+    from importlib.metadata import PackageNotFoundError, requires
+
+    top = module.partition(".")[0]
+    package = {"sklearn": "scikit-learn"}.get(top, top.replace("_", "-").lower())
+    try:
+        needed = requires("tacit") or []
+    except PackageNotFoundError:
+        return []
+    found = [re.fullmatch(r"([A-Za-z0-9-]+).*extra == ['\"]([a-z-]+)['\"]", line) for line in needed]
+    return sorted({match[2] for match in found if match and match[1].lower() == package} - {"dev"})
 
 
 def exit_code(error: Exception) -> int:
