@@ -41,6 +41,8 @@ class Lsp:
         """The latest answer by id, while somebody waits for it."""
         self.said: Counter[str] = Counter()
         """What it sent by itself, by method."""
+        self.statuses: deque[Any] = deque(maxlen=50)
+        """The latest `tacit/status`."""
         self.stderr: deque[str] = deque(maxlen=100)
         self.commands: list[str] = []
         self.broken = ""
@@ -142,6 +144,8 @@ class Lsp:
                 raise ValueError(f"an answer has a result or an error: {message}")
             return
         self.said[message["method"]] += 1
+        if message["method"] == "tacit/status":
+            self.statuses.append(message["params"])
         if "id" in message:
             self.send({"id": message["id"], "result": None})
 

@@ -159,15 +159,18 @@ class Typist:
 
     def _show(self, item: Any, at: float) -> None:
         start, end = (offset_at(self._document.text, item["range"][side]) for side in ("start", "end"))
-        name, text = item["command"]["arguments"][0], item["insertText"]
-        first, whole_text = self._known.setdefault(name, (self._typed, text))
-        since = self._passage.text[first : self._typed]
-        if not (start <= self._cursor <= end and whole_text.startswith(since)):
-            self._tally.stale += 1
+        name, inserted = item["command"]["arguments"][0], item["insertText"]
         # What an item replaces before the cursor is typed already.
-        text = text[self._cursor - start :]
-        if self._ghost is not None and (self._ghost.id == name or self._ghost.text == text):
-            self._ghost.text = text
+        typed, text = inserted[: self._cursor - start], inserted[self._cursor - start :]
+        first, known = self._known.setdefault(name, (self._typed, text))
+        fits = start <= self._cursor <= end and self._document.text[start : self._cursor] == typed
+        if not fits or not known.startswith(self._passage.text[first : self._typed]):
+            self._tally.stale += 1
+        ghost = self._ghost
+        if ghost is not None and (ghost.id == name or ghost.text == text):
+            ghost.text = text
+            if ghost.matching:
+                self._tally.useful.add(name)
             return
         self._hide()
         matched, whole = self._matched(text, self._document.text[self._cursor :])
