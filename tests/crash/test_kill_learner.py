@@ -22,6 +22,8 @@ from tacit.protocol.home import Home
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(2400)]
 
 KILLS = 50
+LINE_SECONDS = 600
+"""For a whole run, on a machine that does other things as well."""
 CONTEXT = Context(path="handlers/next.py", language="python", prefix=f"def f(ctx):\n    {LINE}\n    ", suffix="\n")
 
 
@@ -40,7 +42,8 @@ class Zygote:
 
     async def _line(self) -> str:
         assert self._process.stdout is not None
-        return (await self._process.stdout.readline()).decode().strip()
+        async with asyncio.timeout(LINE_SECONDS):
+            return (await self._process.stdout.readline()).decode().strip()
 
     async def learn(self, kill_after: float | None) -> None:
         """One run, killed after so many seconds if it has not ended by then."""

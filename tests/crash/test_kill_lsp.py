@@ -69,8 +69,10 @@ async def test_what_was_on_disk_is_delivered_once(home: Home, tiny_model: Path, 
                 await asyncio.sleep(0.05)
     with contextlib.closing(sqlite3.connect(home.database)) as database:
         rows = database.execute("SELECT id, kind, suggestion_id FROM event").fetchall()
+        sessions = database.execute("SELECT DISTINCT session_id FROM event WHERE kind = 'suggested'").fetchall()
     stored = [row[0] for row in rows]
-    assert len(stored) > 4 * KILLS, "the language server was killed before it did any work"
+    # An editor that gets nowhere before it is killed shows nothing; how far each gets depends on the machine.
+    assert len(sessions) > KILLS / 2, "the language server was killed before it did any work"
     assert len(stored) == len(set(stored))
     assert set(stored) >= seen
     doubled = {key: count for key, count in Counter((s, kind) for _, kind, s in rows if kind in ONCE).items() if count > 1}
