@@ -105,3 +105,26 @@ def _in_trouble(trouble: Mood, draw: random.Random) -> Any:
     if draw.random() < 0.3:
         return lambda path: draw.choice((trouble, "answer", "answer"))
     return lambda path: trouble
+
+
+async def test_events_are_delivered_once_however_often_an_editor_says_that_it_is_initialized(tmp_path: Path, home: Home) -> None:
+    batches: list[str] = []
+
+    def told(path: str) -> Mood:
+        batches.append(path)
+        return "slow"
+
+    async with Adversary(home.socket, told) as adversary:
+        lsp = Lsp(tmp_path, OPTIONS)
+        await lsp.start()
+        try:
+            for _ in range(20):
+                lsp.send({"method": "initialized", "params": {}})
+            typist = Typist(lsp, tmp_path)
+            while not (shown := await typist.asks(invoked=True)):
+                pass
+        finally:
+            assert await lsp.stop() == 0
+        assert {event.get("suggestion_id") for event in adversary.events.values()} >= set(shown)
+    # Twenty deliveries would each have sent them.
+    assert batches.count("/v1/events") <= len(adversary.events)

@@ -267,6 +267,30 @@ def test_a_length_that_is_too_long_costs_one_message_at_most() -> None:
     assert [message["id"] for message in found[1:]] == [2, 3]
 
 
+@pytest.mark.parametrize("more", [1, 5, 17, 300, 60_000_000])
+def test_a_length_that_reaches_into_the_next_message_does_not_cost_that_one(more: int) -> None:
+    """Into its header, its body, or far beyond everything that comes; one byte at a time, and all at once."""
+    body = b'{"id": 1}'
+    data = b"Content-Length: %d\r\n\r\n%b" % (len(body) + more, body) + _frame({"id": 2}) + _frame({"id": 3})
+    for pieces in ([data], [data[at : at + 1] for at in range(len(data))]):
+        frames = Frames()
+        found = [message for piece in pieces for message in frames.feed(piece)]
+        assert [message["id"] for message in found if message is not None] == [2, 3]
+
+
+def test_a_large_body_in_pieces_is_one_message() -> None:
+    text = "Content-Length: 5\r\n\r\n{} " * 20_000
+    data = _frame({"id": 1, "text": text})
+    frames = Frames()
+    found = [message for at in range(0, len(data), 65_536) for message in frames.feed(data[at : at + 65_536])]
+    assert found == [{"id": 1, "text": text}]
+
+
+@pytest.mark.parametrize("body", [b'{"id": NaN}', b'{"id": -Infinity}', b'{"x": Infinity}'])
+def test_what_is_no_json_is_not_taken_for_it(body: bytes) -> None:
+    assert list(Frames().feed(_frame(body))) == [None]
+
+
 def test_deep_json_is_malformed_and_no_crash() -> None:
     found = list(Frames().feed(_frame(b"[" * 200_000) + _frame({"id": 1})))
     assert found[0] is None

@@ -72,7 +72,8 @@ class Frames:
 
     def _header_inside(self) -> bool:
         """Whether another message begins before this one is complete: JSON has no raw line end in or around such words."""
-        if _EMBEDDED.search(self._buffer, self._searched) is not None:
+        # The line end first: a long body has none, and that is seen at once.
+        if self._buffer.find(b"\n", self._searched) >= 0 and _EMBEDDED.search(self._buffer, self._searched) is not None:
             self._searched = 0
             return True
         # A header may lie across what has come and what comes.
