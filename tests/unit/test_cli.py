@@ -224,3 +224,19 @@ def test_doctor_warns_of_a_cpu_torch_beside_a_gpu() -> None:
     no_gpu = doctor.torch_build(gpu=False)[0]
     assert no_gpu.level == "ok"
     assert gpu.level == ("warn" if "CPU build" in no_gpu.message else "ok")
+
+
+def test_explain_prompt_says_what_would_be_sent_and_refuses_what_never_is(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "ledger.py").write_text("def close_account(account, *, by): ...\n")
+    (tmp_path / "main.py").write_text("from ledger import close_account\n\nclose_account(\n")
+    told = tacit("explain-prompt", f"{tmp_path / 'main.py'}:3:15")
+    assert told.returncode == 0, told.stderr
+    assert "ledger.py: definition" in told.stdout and "| def close_account(account, *, by): ..." in told.stdout
+    assert "| close_account(\u2588" in told.stdout and "estimated" in told.stdout and "only in an editor's session" in told.stdout
+    plain = json.loads(tacit("explain-prompt", f"{tmp_path / 'main.py'}:3:15", "--json").stdout)
+    assert [one["path"] for one in plain["snippets"]] == ["ledger.py"] and plain["tokens_counted_by"] == "estimate"
+    (tmp_path / ".env").write_text("A=1\n")
+    for where, code in ((".env:1:1", 5), ("main.py:99:1", 2), ("main.py", 2), ("none.py:1:1", 3)):
+        refused = tacit("explain-prompt", f"{tmp_path / where}")
+        assert (refused.returncode, refused.stderr.count("\n")) == (code, 1), refused.stderr

@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "models": "tacit.cli.models:models",
     "learn": "tacit.cli.learning:learn",
     "adapters": "tacit.cli.learning:adapters",
+    "explain-prompt": "tacit.cli.explain_prompt:explain_prompt",
     "demo": "tacit.cli.demo:demo",
     "bench": "tacit.cli.bench:bench",
 }

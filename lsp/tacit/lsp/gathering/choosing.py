@@ -92,6 +92,5 @@ def worth(shown: Choice, anew: Choice) -> float:
 
 
 def _stable(chosen: Sequence[Candidate], before: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    old = [one for one in before if one in chosen or any(one.path == new.path and one.text == new.text for new in chosen)]
-    texts = {(one.path, one.text) for one in old}
-    return (*old, *(one for one in chosen if (one.path, one.text) not in texts))
+    places = {(one.path, one.text): at for at, one in enumerate(before)}
+    return tuple(sorted(chosen, key=lambda one: places.get((one.path, one.text), len(before))))

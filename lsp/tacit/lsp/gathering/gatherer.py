@@ -3,7 +3,7 @@ that stays while they type. Touches the session's documents and the workspace's 
 
 A thread, not a process at idle priority: both would share the interpreter's lock or its memory anyway, and a thread that the
 system starves while it holds the lock would starve the editor. So it runs at full priority and takes little: one file at a
-time, a quarter of the time at most, and nothing of the index while somebody types.
+time, and a quarter of the time at most, a twelfth while somebody types.
 """
 
 import asyncio
@@ -39,10 +39,10 @@ FIRST_WAIT_S: Final = 0.025
 WAIT_S: Final = 0.004
 AGAIN_S: Final = 0.5
 """Between two looks at the same document while what is shown stays."""
-QUIET_S: Final = 0.2
-"""Without a message from the editor, before the index goes on."""
-SHARE: Final = 0.25
-"""Of the time, at most, for the index."""
+QUIET_S: Final = 0.5
+"""Without a message from the editor: nobody types."""
+SHARE, SHARE_TYPING = 0.25, 0.08
+"""Of the time, at most, for the index: while nobody types, and else."""
 RESCAN_S: Final = 300.0
 LARGEST_DOCUMENT: Final = 2_000_000
 """Characters; in a larger one nothing is looked for."""
@@ -276,11 +276,11 @@ class Gatherer:
                 self._guarded(partial(self._answer, job, indexes))
                 continue
             began = time.monotonic()
-            pause = max(rest_until - began, self._active_at + QUIET_S - began)
+            pause = rest_until - began
             if pause <= 0:
                 worked = self._guarded(partial(_index_some, indexes, scanned, wanted))
                 took = time.monotonic() - began
-                rest_until = began + took / SHARE
+                rest_until = began + took / (SHARE_TYPING if began - self._active_at < QUIET_S else SHARE)
                 pause = rest_until - time.monotonic() if worked else RESCAN_S
             with self._bell:
                 if not self._jobs and not self._saved and not self._ended and len(wanted) == len(self._wanted):

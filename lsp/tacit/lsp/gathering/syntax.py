@@ -85,23 +85,26 @@ def _shown(node: "Node") -> list[int]:
             # A decorated or exported member's own line is the one of what is in it.
             inner = member.child_by_field_name("definition") or member
             if inner.type != "comment":
-                lines += _head(inner) if inner.end_point[0] > inner.start_point[0] else [inner.start_point[0]]
+                lines += _signature(inner)
     return sorted({line for line in lines if first <= line <= last})
 
 
 def _head(node: "Node") -> list[int]:
     """Lines of the signature, and the first line of a description in the body."""
     body = _body(node)
+    first = next(iter(body.named_children), None) if body is not None else None
+    described = first is not None and first.type in {"expression_statement", "string"} and _is_text(first)
+    return [*_signature(node), *([first.start_point[0]] if first is not None and described else [])]
+
+
+def _signature(node: "Node") -> list[int]:
+    body = _body(node)
     start = node.start_point[0]
     if body is None:
         return list(range(start, min(node.end_point[0], start + WHOLE_LINES - 1) + 1))
     # A brace may open the body on the signature's last line; an indented body begins below it.
     end = body.start_point[0] if body.start_point[0] == start or not _on_own_line(body) else body.start_point[0] - 1
-    lines = list(range(start, min(end, start + 2 * WHOLE_LINES) + 1))
-    first = next(iter(body.named_children), None)
-    if first is not None and first.type in {"expression_statement", "string"} and _is_text(first):
-        lines.append(first.start_point[0])
-    return lines
+    return list(range(start, min(end, start + 2 * WHOLE_LINES) + 1))
 
 
 def _is_text(node: "Node") -> bool:
