@@ -9,6 +9,7 @@ own; leaves no process behind.
 import asyncio
 import contextlib
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ class Policy:
 
 
 def fixed(delay_ms: int) -> Policy:
-    """What other products do: wait so long after each key, then ask the model, and keep nothing of what it said before."""
+    """What other products do: wait so long after each key, then ask the model. No cache, no prefetch, no show policy."""
     return Policy(f"{delay_ms} ms", {"debounceMs": delay_ms})
 
 
@@ -51,10 +52,17 @@ class Measured:
     """Of one policy."""
 
     tally: Tally = field(default_factory=Tally)
-    requests: int = 0
-    reused: int = 0
-    model_calls: int = 0
-    cancelled: int = 0
+    counters: Counter[str] = field(default_factory=Counter)
+    """Of the language server (`tacit/counters`), meanwhile."""
+
+    @property
+    def model_calls(self) -> int:
+        return self.counters["model_calls"]
+
+    @property
+    def without_model(self) -> int:
+        """Requests answered with text that was there already."""
+        return self.counters["reused"] + self.counters["cached"]
 
     @property
     def wasted(self) -> int:
@@ -136,19 +144,20 @@ async def _one(editor: Editor, episode: Episode, measured: Measured, accept: boo
     editor.close(document)
     await asyncio.sleep(SETTLE_S)
     after = await editor.request("tacit/counters", None)
-    for name in ("requests", "reused", "model_calls", "cancelled"):
-        setattr(measured, name, getattr(measured, name) + after[name] - before[name])
+    measured.counters.update({name: after[name] - before[name] for name in after})
 
 
 def _report(measured: Mapping[str, Measured], plan: Sequence[Episode], model: str, seed: int, accept: bool) -> Report:
     figures: list[tuple[str, str, Callable[[Measured], float | int | None]]] = [
         ("keys typed", "", lambda one: one.tally.keys),
-        ("requests per 100 keys", "", lambda one: _share(one.requests, one.tally.keys)),
-        ("requests answered without the model", "%", lambda one: _share(one.reused, one.requests)),
+        ("requests per 100 keys", "", lambda one: _share(one.counters["requests"], one.tally.keys)),
+        ("requests answered without the model", "%", lambda one: _share(one.without_model, one.counters["requests"])),
         ("model calls per 100 keys", "", lambda one: _share(one.model_calls, one.tally.keys)),
         ("model calls", "", lambda one: one.model_calls),
-        ("of them cancelled", "", lambda one: one.cancelled),
+        ("of them ahead of time", "", lambda one: one.counters["prefetched"]),
+        ("of them cancelled", "", lambda one: one.counters["cancelled"]),
         ("of them wasted", "", lambda one: one.wasted),
+        ("answers that the show policy withheld", "", lambda one: one.counters["quiet"]),
         ("suggestions shown", "", lambda one: one.tally.shown),
         ("of them for 300 ms and longer", "", lambda one: one.tally.seen),
         ("shown and matching", "", lambda one: one.tally.matching),
