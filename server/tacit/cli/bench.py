@@ -1,4 +1,4 @@
-"""`tacit bench latency|swap|typing`: prints a table and the goals, writes JSON. All the measuring is in tacit.bench."""
+"""`tacit bench latency|swap|typing|infill`: prints a table and the goals, writes JSON. All the measuring is in tacit.bench."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,6 +58,20 @@ def typing(
 
     plan = measure.chosen(data_folder(), minutes, seed)
     _finish(model, lambda progress: measure.run(plan, seed, model, accept, progress), json)
+
+
+@bench.command()
+def infill(
+    single: Annotated[int, typer.Option(min=0, max=1033, help="How many holes of HumanEval-Infilling single-line.")] = 30,
+    each: Annotated[int, typer.Option(min=0, max=150, help="How many holes in each of JavaScript, Java, C++, Go and Rust.")] = 6,
+    seed: Seed = 1,
+    model: Model = "auto",
+    json: Json = None,
+) -> None:
+    """Holes in public benchmark programs: exact match and pass@1, the raw model beside the product. TACIT_DATA: their folder."""
+    from tacit.bench import infill as measure
+
+    _finish(model, lambda progress: measure.run(single, each, seed, model, progress), json)
 
 
 def _finish(model: str, run: Callable[[Callable[[str, int, int], None]], "Report"], json: Path | None) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from tacit.server.syntax import Surroundings
 
@@ -54,6 +55,12 @@ class Hole:
         """The last lines above the cursor's that are not blank, in order."""
         lines = [line.rstrip() for line in self.prefix[-SCANNED:].split("\n")[:-1]]
         return tuple([line for line in lines if line][-LONGEST_LOOP:])
+
+    @cached_property
+    def unit(self) -> int:
+        """Columns of one level of indentation, by the smallest step inwards above the hole; 4 if there is none."""
+        depths = [columns(line) for line in self.prefix[-SCANNED:].split("\n") if line.strip()]
+        return min((below - above for above, below in pairwise(depths) if below - above > 1), default=4)
 
     @cached_property
     def owed(self) -> int:

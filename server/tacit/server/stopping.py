@@ -128,6 +128,8 @@ def _cut_block(hole: Hole, text: str, end: End) -> Cut:
             continue
         if _repeats_suffix(hole, text[:start], whole, complete):
             return Cut(_without_heads(hole, before), "suffix")
+        if hole.following and (shared := _continuation(line, hole.following[0].strip())) > 0:
+            return Cut(text[: start + shared].rstrip(), "suffix")
         indent = columns(whole)
         if not own and indent < least:
             return Cut("", "block")
@@ -145,6 +147,16 @@ def _cut_block(hole: Hole, text: str, end: End) -> Cut:
         if complete:
             seen.append(whole)
             own += 1
+            if (
+                own == 1
+                and _opens(whole)
+                and len(seen) > 1
+                and whole.strip() == seen[-2].strip()
+                and _distinctive(whole, DISTINCTIVE)
+            ):
+                return Cut("", "repetition")
+            if not last and _heads_suffix(hole, whole, text[: at - 1]):
+                return Cut(text[: at - 1].rstrip(), "suffix")
             if loop := _loop(seen, own):
                 return Cut(_without_last(text[: at - 1], loop), "repetition")
             if not last and (floor is None or indent == floor) and _leaves(hole, text[: at - 1], line):
@@ -178,6 +190,18 @@ def _repeats_suffix(hole: Hole, before: str, line: str, complete: bool) -> bool:
             # A lone closer may belong to what was opened in the text itself.
             return not (line.strip()[0] in CLOSERS and hole.unmatched(before)[0])
     return False
+
+
+def _continuation(line: str, below: str) -> int:
+    """Place in the line of what the next line goes on with (`.map(…)`); 0 or less: it is not there."""
+    return line.find(below) if not below[0].isalnum() and _distinctive(below, DISTINCTIVE) else 0
+
+
+def _heads_suffix(hole: Hole, line: str, text: str) -> bool:
+    """The line opens a block whose body stands below the hole already."""
+    if not hole.following or not line.endswith((":", "{")) or hole.unmatched(text)[0] > line.endswith("{"):
+        return False
+    return 0 < columns(hole.following[0]) - columns(line) <= hole.unit
 
 
 def _without_heads(hole: Hole, text: str) -> str:

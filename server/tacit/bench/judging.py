@@ -1,0 +1,150 @@
+"""Runs generated programs against their tests, shut in, for `tacit bench infill`. Touches processes and temporary folders.
+
+Limits of CPU time, file size and (where the language bears it) memory always; bubblewrap besides where it is installed and
+works: no network, no other process, a file system that cannot be written but for the program's own folder.
+"""
+
+import asyncio
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+CPU_SECONDS, WALL_SECONDS = 20, 60
+"""Of one step, compiling or running. Wall time is generous: a busy machine is not a wrong answer."""
+MEMORY: Final = 1 << 30
+FILE_BYTES: Final = 64 << 20
+
+# Where a runtime reserves far more addresses than it uses, its own option limits memory instead.
+_ADDRESS_LIMITED = frozenset(("python",))
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """How a program of one language is run. Commands run in the folder that holds `file`."""
+
+    file: str
+    steps: tuple[tuple[str, ...], ...]
+    prepare: Callable[[str], str] = str
+
+
+def _asserting(program: str) -> str:
+    """console.assert only prints; on the first line, so that no line moves."""
+    return "console.assert = (ok) => { if (!ok) process.exit(1) }; " + program
+
+
+def _without_crates(program: str) -> str:
+    """The data's imports of crates that a bare compiler does not have, where nothing uses them."""
+    for line, used in (("use rand::Rng;", "gen"), ("use regex::Regex;", "Regex::"), ("use md5;", "md5::")):
+        if used not in program:
+            program = program.replace(line, "")
+    return program
+
+
+LANGUAGES: Final = {
+    "python": Language("main.py", ((sys.executable, "-I", "-S", "main.py"),)),
+    "javascript": Language("main.js", (("node", "--max-old-space-size=512", "main.js"),), _asserting),
+    "java": Language(
+        "Main.java",
+        (("javac", "-J-Xmx512m", "-nowarn", "Main.java"), ("java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", ".", "Main")),
+    ),
+    "cpp": Language("main.cpp", (("g++", "-std=c++17", "-w", "-o", "main", "main.cpp"), ("./main",))),
+    "rust": Language(
+        "main.rs",
+        (("rustc", "--test", "--edition=2018", "--cap-lints=allow", "-o", "main", "main.rs"), ("./main", "--test-threads=1")),
+        _without_crates,
+    ),
+}
+"""Go's tests in the data need a module that is fetched: its programs are not run."""
+
+
+def can_run(language: str) -> bool:
+    """Everything that the language's programs need is installed."""
+    known = LANGUAGES.get(language)
+    return known is not None and all(step[0].startswith("./") or shutil.which(step[0]) for step in known.steps)
+
+
+@cache
+def sandboxed() -> bool:
+    """bubblewrap is there and may make namespaces."""
+    if not shutil.which("bwrap"):
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        return _run(("true",), Path(folder), limited=False, wrapped=True)
+
+
+class Judge:
+    """Remembers what it has judged: the same program is run once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], bool] = {}
+
+    async def passes(self, language: str, program: str) -> bool:
+        """Whether the program and its test run without an error. The caller has asked `can_run`."""
+        key = (language, program)
+        if key not in self._known:
+            self._known[key] = await asyncio.to_thread(passes, language, program)
+        return self._known[key]
+
+
+def passes(language: str, program: str) -> bool:
+    how = LANGUAGES[language]
+    with tempfile.TemporaryDirectory(prefix="tacit-judge-") as name:
+        folder = Path(name).resolve()
+        (folder / how.file).write_text(how.prepare(program), encoding="utf-8", errors="replace")
+        wrapped = sandboxed()
+        return all(_run(step, folder, limited=language in _ADDRESS_LIMITED, wrapped=wrapped) for step in how.steps)
+
+
+def _run(command: tuple[str, ...], folder: Path, *, limited: bool, wrapped: bool) -> bool:
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder), "LANG": "C.UTF-8", "TMPDIR": str(folder)}
+    # rustup's proxies look for their toolchain under the real home.
+    for name in ("RUSTUP_HOME", "CARGO_HOME"):
+        environment[name] = os.environ.get(name, str(Path.home() / f".{name.partition('_')[0].lower()}"))
+    process = subprocess.Popen(
+        [*(_wrapping(folder) if wrapped else ()), *command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=_limit_with_memory if limited else _limit,
+    )
+    try:
+        return process.wait(WALL_SECONDS) == 0
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        # The whole session: a program may have started others.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wrapping(folder: Path) -> tuple[str, ...]:
+    return (
+        *("bwrap", "--unshare-all", "--die-with-parent", "--new-session"),
+        *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
+        *("--bind", str(folder), str(folder), "--chdir", str(folder)),
+    )
+
+
+def _limit() -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _limit_with_memory() -> None:
+    _limit()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))

@@ -1,0 +1,64 @@
+"""`tacit bench infill`: every way answers the same holes, in every language that there is data for; missing data is said."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from test_benches import goals, rows, run
+
+from tacit.bench.infill import WAYS
+from tacit.bench.infill_cases import INFILLING, PACK
+
+HOLE = {
+    "id": "SingleLineInfilling/Handmade/0/L1",
+    "kind": "SingleLineInfilling",
+    "language": "python",
+    "prefix": "def double(x):\n",
+    "middle": "    y = x + x\n",
+    "suffix": "    return y\n",
+    "test": "def check(candidate):\n    assert candidate(2) == 4\n",
+    "entry_point": "double",
+}
+PROGRAM = {
+    "id": "Go/0",
+    "language": "go",
+    "prompt": "// Double adds x to itself.\nfunc Double(x int) int {\n",
+    "canonical_solution": "    y := x + x\n    return y\n}\n",
+    "test": "func TestDouble(t *testing.T) {\n}\n",
+}
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of data with one problem in each file."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name, row in ((INFILLING, HOLE), (PACK, PROGRAM)):
+        with gzip.open(folder / name, "wt", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+    monkeypatch.setenv("TACIT_DATA", str(folder))
+    return folder
+
+
+@pytest.mark.timeout(300)
+def test_all_ways_answer_the_same_holes(data: Path, tmp_path: Path, tiny_model: Path) -> None:
+    report = run(tmp_path, "infill", "--single", "1", "--each", "1", "--model", str(tiny_model))
+    found = rows(report)
+    for what, judged in (("HumanEval-Infilling single-line", 1), ("Go", 0), ("all sets", 1)):
+        figures = [found[f"{what}, {way}"] for way in WAYS]
+        assert {figure["n"] for figure in figures} == {2 if what == "all sets" else 1}
+        # Python is run; Go's tests are not.
+        assert {figure["judged"] for figure in figures} == {judged}
+        assert figures[0]["tokens"] >= figures[2]["tokens"] > 0
+    assert goals(report)["points that raw is ahead, exact, Go"]["met"]
+    assert any("Only exact match" in remark and "go" in remark for remark in report["remarks"])  # type: ignore[attr-defined]
+
+
+@pytest.mark.timeout(300)
+def test_missing_data_is_said(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TACIT_DATA", str(tmp_path / "none"))
+    report = run(tmp_path, "infill", "--model", str(tiny_model))
+    assert report["rows"] == [] and report["goals"] == []
+    remarks = report["remarks"]
+    assert all(any(name in remark and "TACIT_DATA" in remark for remark in remarks) for name in (INFILLING, PACK))  # type: ignore[attr-defined]
