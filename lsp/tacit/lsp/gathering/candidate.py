@@ -9,9 +9,12 @@ Kind = Literal["definition", "edit", "diagnostic", "viewed", "retrieved"]
 
 MARK_TOKENS: Final = 1
 """Of the special token before each piece."""
-_PIECE = re.compile(r"[^\W\d_]+|\d|_+|\n+|[^\S\n]{2,}|[^\w\s]{1,3}")
-WORD_CHARS: Final = 6.5
-"""Of an identifier's words, per token, in Qwen's vocabulary: sources in seven languages come to within 10 % of the real count."""
+_PIECE = re.compile(r"(?:[^\w\s]|[_ \t])?[^\W\d_]+|\d| ?(?:[^\w\s]|_)+\n*|\s*\n+|\s+(?!\S)|\s+")
+"""How Qwen's tokenizer divides a text before it looks at its vocabulary (Qwen2 tokenizer.json, pre_tokenizer)."""
+WORD_CHARS: Final = 8.0
+SIGNS: Final = 3.0
+"""Of a word, and of punctuation, per token in that vocabulary. The sum over files in Python, TypeScript, Lua,
+C++, JavaScript, Rust and Go is then within 5 % of the tokenizer's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,5 +61,10 @@ def estimate(text: str) -> int:
     """Tokens of this text, more or less: the language server has no tokenizer."""
     count = 0
     for piece in _PIECE.findall(text):
-        count += ceil(len(piece) / WORD_CHARS) if piece.isascii() else len(piece)
+        if not piece.isascii():
+            count += len(piece)
+        elif piece.isspace():
+            count += 1
+        else:
+            count += ceil(len(piece) / (WORD_CHARS if piece[-1].isalpha() else SIGNS))
     return count
