@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 FIRST_WAIT_S: Final = 0.025
 """The first suggestion in a document waits so long for its snippets: coming later, they cost the reading of the whole prompt."""
 WAIT_S: Final = 0.004
-AGAIN_S: Final = 0.5
+AGAIN_S: Final = 1.0
 """Between two looks at the same document while what is shown stays."""
 QUIET_S: Final = 0.5
 """Without a message from the editor: nobody types."""
@@ -51,6 +51,9 @@ LARGEST_DOCUMENT: Final = 2_000_000
 @dataclass(frozen=True, slots=True)
 class _Job:
     snapshot: Snapshot
+    """Without what is open and may be shown: asking that of every document takes the thread's time, not the editor's."""
+    opened: Sequence[tuple[str, str, str]]
+    """(URI, language, text) of every document that is open."""
     folder: Folder | None
     budget: int
     before: tuple[Candidate, ...]
@@ -203,7 +206,9 @@ class Gatherer:
         if place.refused:
             return False
         self._looked[uri] = now
-        job = _Job(self._snapshot(document, offset, place, now), place.folder, budget, shown.choice.chosen if shown else ())
+        opened = [(one.uri, one.language, one.text) for one in self._documents.values() if len(one.text) <= LARGEST_DOCUMENT]
+        snapshot = self._snapshot(document, offset, place, {name: text for name, _, text in opened}, now)
+        job = _Job(snapshot, opened, place.folder, budget, shown.choice.chosen if shown else ())
         if place.folder is not None:
             self._want(place.folder)
         self._start()
@@ -213,31 +218,37 @@ class Gatherer:
             self._bell.notify()
         return True
 
-    def _snapshot(self, document: Document, offset: int, place: Place, now: float) -> Snapshot:
+    def _snapshot(self, document: Document, offset: int, place: Place, texts: dict[str, str], now: float) -> Snapshot:
         window = self._window()
         uri, text = document.uri, document.text
-        documents = {uri: OpenText(place.path, document.language, text)}
-        if place.folder is not None:
-            for other in self._documents.values():
-                there = self._place(other.uri) if other.uri != uri else place
-                if there.folder is place.folder and not there.refused and len(other.text) <= LARGEST_DOCUMENT:
-                    documents[other.uri] = OpenText(there.path, other.language, other.text)
-        edits = self._edits.latest({name: one.text for name, one in documents.items()})
-        paths = {}
-        for uri_ in {one.uri for one in edits} - documents.keys():
-            there = self._place(uri_)
-            if place.folder is not None and there.folder is place.folder and not there.refused:
-                paths[uri_] = there.path
-        line = text.count("\n", 0, offset)
         return Snapshot(
             uri, place.path, document.language, text, offset,
             start=window_start(text, offset, window.prefix),
             end=suffix_end(text, offset, window.suffix),
-            documents=documents, paths=paths, edits=edits,
+            edits=self._edits.latest(texts),
             seen=self._viewed.latest(),
-            complaints=self._diagnostics.near(uri, line),
+            complaints=self._diagnostics.near(uri, text.count("\n", 0, offset)),
             now=now,
         )  # fmt: skip
+
+    def _with_documents(self, job: _Job) -> Snapshot:
+        """With those of the same folder that may be shown."""
+        at, folder = job.snapshot, job.folder
+        documents = {at.uri: OpenText(at.path, at.language, at.text)}
+        paths = {}
+        if folder is not None:
+            changed = {one.uri for one in at.edits}
+            wanted = {one.uri for one in at.seen} | changed
+            opened = {uri: (language, text) for uri, language, text in job.opened}
+            for uri in wanted - {at.uri}:
+                place = self._place(uri)
+                if place.folder is not folder or place.refused:
+                    continue
+                if uri in opened:
+                    documents[uri] = OpenText(place.path, *opened[uri])
+                elif uri in changed:
+                    paths[uri] = place.path
+        return replace(at, documents=documents, paths=paths)
 
     def _done(self, uri: str, ready: _Ready) -> None:
         if uri in self._documents:
@@ -296,7 +307,7 @@ class Gatherer:
 
     def _answer(self, job: _Job, indexes: Mapping[Path, FolderIndex]) -> bool:
         index = indexes.get(job.folder.root) if job.folder is not None else None
-        gathered = gather(job.snapshot, index)
+        gathered = gather(self._with_documents(job), index)
         ready = _Ready(gathered.scope, choose(gathered.candidates, job.budget, job.before))
         # The loop may have ended: then nobody asks any more.
         with contextlib.suppress(RuntimeError):
