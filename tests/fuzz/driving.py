@@ -49,6 +49,8 @@ class Lsp:
         """What of its output is no proper message."""
         self._root = root
         self._options = options
+        self._whole = True
+        self._replies: list[dict[str, Any]] = []
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -87,9 +89,13 @@ class Lsp:
         body = json.dumps({"jsonrpc": "2.0", **message}).encode()
         self.write(header(len(body)) + body)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, *, whole: bool = True) -> None:
+        """whole: it ends where a frame ends; what it asked us is answered only there."""
         assert self.process.stdin is not None
         self.process.stdin.write(data)
+        self._whole = whole
+        while whole and self._replies:
+            self.send(self._replies.pop())
 
     async def drain(self) -> None:
         assert self.process.stdin is not None
@@ -147,7 +153,9 @@ class Lsp:
         if message["method"] == "tacit/status":
             self.statuses.append(message["params"])
         if "id" in message:
-            self.send({"id": message["id"], "result": None})
+            self._replies.append({"id": message["id"], "result": None})
+            if self._whole:
+                self.write(b"")
 
     async def _read_stderr(self) -> None:
         assert self.process.stderr is not None
@@ -190,7 +198,7 @@ async def _round(lsp: Lsp, frames: list[Frame], cuts: random.Random) -> None:
         asks = frame.id is not None and b"inlineCompletion" in frame.data
         if cuts.random() < (0.4 if asks else 0.05):
             cut = len(data) if asks else cuts.randrange(len(data) + 1)
-            lsp.write(bytes(data[:cut]))
+            lsp.write(bytes(data[:cut]), whole=cut == len(data))
             del data[:cut]
             await lsp.drain()
             await asyncio.sleep(cuts.choice((0.0, 0.001, 0.003, 0.01)))
@@ -213,7 +221,8 @@ async def _round(lsp: Lsp, frames: list[Frame], cuts: random.Random) -> None:
     try:
         await lsp.until(lambda: sum((lsp.answers - before).values()) >= wanted.total() and not wrong())
     except TimeoutError:
-        raise Failure(f"Answers that are missing or too many, by id (wanted, had): {dict(list(wrong().items())[:8])}") from None
+        told = f"Answers that are missing or too many, by id (wanted, had): {dict(list(wrong().items())[:8])}"
+        raise Failure("\n".join([told, *lsp.stderr])) from None
     # Nothing more may come after it.
     await lsp.request("tacit/counters", None)
     failed = [line for line in lsp.stderr if "Traceback" in line or "a handler failed" in line or "could not be handled" in line]

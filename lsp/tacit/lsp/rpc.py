@@ -159,6 +159,9 @@ class Protocol(LanguageServerProtocol):
     def _refuse(self, name: Any, error: errors.JsonRpcException) -> None:
         # Not an lsprotocol message: that would leave out an id of null, and say more of the error than its words.
         answer = {"code": error.code, "message": error.message}
+        if _is_id(name):
+            # pygls remembers what the result would have been.
+            self._result_types.pop(name, None)
         self._send_data({"jsonrpc": self.VERSION, "id": name, "error": answer})
 
 
