@@ -158,6 +158,14 @@ ROWS: list[Row] = [
     ),
     # Repetition.
     (
+        "second docstring",
+        "python",
+        'class A:\n    def pop(self):\n        """Remove the top item."""\n        ⟨⟩\n\n    def peek(self):\n        pass\n',
+        '"""Return the number of items."""\n        return len(self._items)\n',
+        "open",
+        "",
+    ),
+    (
         "the head above once more",
         "javascript",
         "const f = () => {\n  var xor = function (i, j) {\n    ⟨⟩\n  }\n}\n",

@@ -69,7 +69,7 @@ def test_faults(language: str, file: str, good: list[str], bad: list[str]) -> No
 
 
 PLACES = [
-    ("python", 'def f():\n    """Doc."""\n    ⟨⟩\n', Place(False, False, False)),
+    ("python", 'def f():\n    """Doc."""\n    ⟨⟩\n', Place(False, False, False, True)),
     ("python", "def f():\n    x = 1\n    ⟨⟩\n    return x\n", Place(True, True, False)),
     ("python", "import os\n⟨⟩\n", Place(True, False, True)),
     ("java", "class A {\n  int f() {\n    ⟨⟩\n  }\n}\n", Place(False, False, False)),

@@ -82,6 +82,11 @@ class Hole:
         place = self.syntax.place(indent) if self.syntax else None
         return place is not None and place.after and place.before and not place.outermost
 
+    def documented(self, indent: str) -> bool:
+        """A docstring stands right above a line that is written into the hole after `indent`."""
+        place = self.syntax.place(indent) if self.syntax else None
+        return place is not None and place.documented
+
     @cached_property
     def least_indent(self) -> int:
         """Columns that the first line needs in order to belong to a block that is empty so far; Python only."""

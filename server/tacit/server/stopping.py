@@ -17,6 +17,7 @@ Reason = Literal["suffix", "closers", "line", "block", "repetition"]
 """suffix: it repeats what follows. closers: it closes what the suffix closes. line: the line is done. block: the block is.
 repetition: it repeats itself."""
 
+DOCSTRING = ('"""', "'''")
 DISTINCTIVE = 10
 """Characters, blanks aside, from which on a line is unlikely to stand in two places by chance."""
 UNMISTAKABLE = 16
@@ -133,6 +134,8 @@ def _cut_block(hole: Hole, text: str, end: End) -> Cut:
         indent = columns(whole)
         if not own and indent < least:
             return Cut("", "block")
+        if not own and whole.lstrip().startswith(DOCSTRING) and hole.documented(lead_of(text)):
+            return Cut("", "repetition")
         if index > 0:
             if floor is not None and indent < floor:
                 if not _closes_own(hole, text[: at - 1], line):

@@ -58,6 +58,8 @@ class Place:
     """Statements of this block follow it."""
     outermost: bool
     """It is the file itself."""
+    documented: bool = False
+    """A docstring stands right above the hole."""
 
 
 class Surroundings:
@@ -126,17 +128,18 @@ class Surroundings:
             node = node.parent
         if node is None or node.parent is None or node.is_error:
             return None
-        before = False
+        before = documented = False
         first = node.parent.named_children[0]
         above = node.prev_named_sibling
         while above is not None and above.type.endswith("comment"):
             above = above.prev_named_sibling
         if above is not None:
-            before = not (above == first and _is_docstring(above))
+            documented = above == first and _is_docstring(above)
+            before = not documented
         below = node.next_named_sibling
         while below is not None and below.type.endswith("comment"):
             below = below.next_named_sibling
-        return Place(before, below is not None, node.parent.parent is None)
+        return Place(before, below is not None, node.parent.parent is None, documented)
 
     def _misplaced(self, root: "Node", start: int, end: int) -> int:
         """Faults that a grammar takes no offence at, in the text and on the lines next to it."""
