@@ -230,11 +230,11 @@ def test_explain_prompt_says_what_would_be_sent_and_refuses_what_never_is(tmp_pa
     (tmp_path / ".git").mkdir()
     (tmp_path / "ledger.py").write_text("def close_account(account, *, by): ...\n")
     (tmp_path / "main.py").write_text("from ledger import close_account\n\nclose_account(\n")
-    told = tacit("explain-prompt", f"{tmp_path / 'main.py'}:3:15")
+    told = tacit("explain-prompt", f"{tmp_path / 'main.py'}:3:15", "--tokens", "150")
     assert told.returncode == 0, told.stderr
     assert "ledger.py: definition" in told.stdout and "| def close_account(account, *, by): ..." in told.stdout
     assert "| close_account(\u2588" in told.stdout and "estimated" in told.stdout and "only in an editor's session" in told.stdout
-    plain = json.loads(tacit("explain-prompt", f"{tmp_path / 'main.py'}:3:15", "--json").stdout)
+    plain = json.loads(tacit("explain-prompt", f"{tmp_path / 'main.py'}:3:15", "--tokens", "150", "--json").stdout)
     assert [one["path"] for one in plain["snippets"]] == ["ledger.py"] and plain["tokens_counted_by"] == "estimate"
     (tmp_path / ".env").write_text("A=1\n")
     for where, code in ((".env:1:1", 5), ("main.py:99:1", 2), ("main.py", 2), ("none.py:1:1", 3)):

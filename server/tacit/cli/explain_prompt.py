@@ -45,11 +45,12 @@ class Explained:
 
 def explain_prompt(
     where: Annotated[str, typer.Argument(metavar="FILE:LINE:COL", help="Both from 1, as compilers count.")],
+    tokens: Annotated[int, typer.Option(help="For other places, instead of what the engine can read.", min=-1, max=16_000)] = -1,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """What the model would be shown there, piece by piece, with the reason of each, its tokens, and what was left out."""
     path, line, column = _parsed(where)
-    explained = asyncio.run(_explained(path, line, column))
+    explained = asyncio.run(_explained(path, line, column, tokens))
     typer.echo(json.dumps(_plain(explained), ensure_ascii=False) if as_json else _words(explained))
 
 
@@ -63,7 +64,7 @@ def _parsed(where: str) -> tuple[Path, int, int]:
     return path.resolve(), int(found[2]), int(found[3])
 
 
-async def _explained(path: Path, line: int, column: int) -> Explained:
+async def _explained(path: Path, line: int, column: int, tokens: int) -> Explained:
     from tacit.lsp.context import Budget, suffix_end, surroundings, window_start
     from tacit.lsp.gathering.choosing import choose
     from tacit.lsp.gathering.files import text_of
@@ -86,6 +87,7 @@ async def _explained(path: Path, line: int, column: int) -> Explained:
     offset = sum(len(one) + 1 for one in lines[: line - 1]) + min(column - 1, len(lines[line - 1]))
     async with TacitClient(Home.from_environment().socket) as client:
         window, budget, known = await _budgets(client)
+        budget = tokens if tokens >= 0 else budget
         code = surroundings(text, offset, window)
         if code is None:
             raise Refused("The cursor is inside a secret; nothing of it is sent.")

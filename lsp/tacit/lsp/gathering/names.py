@@ -24,6 +24,13 @@ KEYWORDS: Final = frozenset(
 )
 """In several languages at once; lower case."""
 
+EVERYWHERE: Final = frozenset(
+    """add append apply clear close contains copy count decode encode exists extend filter find format get insert items join keys
+    length log main map match name open parse path pop print push put read remove replace reverse run send size slice sort split
+    start stop strip test text update value values write""".split()
+)
+"""Names of every standard library: a file that defines one of them is not what is meant by it, unless it is imported."""
+
 LINES_BEFORE: Final = 12
 LINES_AFTER: Final = 2
 
@@ -47,6 +54,8 @@ def imported(text: str) -> frozenset[str]:
 
 def used_as_global(name: str, text: str) -> bool:
     """True if it is called, or written as constants and types are: a plain word is most often a local variable."""
+    if name in EVERYWHERE:
+        return False
     return not name[0].islower() or re.search(rf"\b{re.escape(name)}\s*[(!<]", text) is not None
 
 
