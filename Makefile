@@ -4,6 +4,7 @@
 #   make test    environment, check, every test
 #   make soak    the long tests: the whole loop on the real model, the demo, kill -9 (half an hour, on an idle machine)
 #   make check   environment; formatting, lint, types, import boundaries, documentation
+#   make plugins the editors' extensions that are built: plugins/vscode/dist/tacit.vsix (needs Node 20; make env brings one)
 #   make env     only the environment: .venv in this folder
 #   make clean   removes the environment
 #
@@ -32,7 +33,7 @@ endif
 endif
 
 .DEFAULT_GOAL := run
-.PHONY: run test soak check env clean torch-changed
+.PHONY: run test soak check plugins env clean torch-changed
 
 run: $(READY)
 	$(BIN)/tacit up
@@ -49,6 +50,20 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/unit/test_docs.py
+
+VSCODE := plugins/vscode
+NPM    := PATH="$(CURDIR)/$(BIN):$$PATH" npm
+
+plugins: $(VSCODE)/dist/tacit.vsix
+
+$(VSCODE)/dist/tacit.vsix: $(VSCODE)/node_modules/.package-lock.json $(VSCODE)/package.json $(VSCODE)/README.md $(wildcard $(VSCODE)/src/*.ts)
+	cd $(VSCODE) && $(NPM) run --silent package
+
+$(VSCODE)/node_modules/.package-lock.json: $(VSCODE)/package-lock.json
+	@PATH="$(CURDIR)/$(BIN):$$PATH" command -v npm >/dev/null || { \
+	  echo "The extension of VS Code is built with Node 20 or newer, and there is none: make env brings one" >&2; exit 1; }
+	cd $(VSCODE) && $(NPM) ci --ignore-scripts --no-audit --no-fund
+	touch $@
 
 env: $(READY)
 

@@ -70,7 +70,7 @@ export class StatusItem implements vscode.Disposable {
   private draw(): void {
     const icon = ICONS[this.said.state] ?? "dash";
     this.item.text = `$(${icon}) Tacit`;
-    this.item.accessibilityInformation = { label: `Tacit: ${this.words()}` };
+    this.item.accessibilityInformation = { label: `Tacit: ${this.words()} ${this.origin()}`.trim() };
     this.item.tooltip = ["Tacit", this.words(), this.origin()].filter(Boolean).join("\n");
     const bad = this.said.state === "unavailable" || this.said.state === "failed";
     this.item.backgroundColor = bad ? new vscode.ThemeColor("statusBarItem.warningBackground") : undefined;

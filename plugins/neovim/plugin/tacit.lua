@@ -1,0 +1,35 @@
+-- The commands. What they do is loaded when one is used.
+if vim.g.loaded_tacit then
+  return
+end
+vim.g.loaded_tacit = true
+
+local function command(name, run, options)
+  vim.api.nvim_create_user_command(name, run, options)
+end
+
+command('TacitSuggest', function()
+  require('tacit').suggest()
+end, { desc = 'Ask for a suggestion at the cursor' })
+
+command('TacitRate', function(call)
+  require('tacit').rate(call.fargs[1], call.fargs[2])
+end, {
+  nargs = '*',
+  desc = 'Rate the last suggestion: good, or bad with a reason',
+  complete = function(_, line)
+    return require('tacit').complete_rating(line)
+  end,
+})
+
+command('TacitPause', function()
+  require('tacit').pause()
+end, { desc = 'Suggest nothing in this Neovim until :TacitResume' })
+
+command('TacitResume', function()
+  require('tacit').resume()
+end, { desc = 'Suggest again' })
+
+command('TacitStatus', function()
+  require('tacit').show_status()
+end, { desc = 'Say whether Tacit works, and why nothing is suggested' })
