@@ -98,6 +98,8 @@ def readable(report: Mapping[str, Any]) -> str:
     if report.get("checks"):
         lines += ["", "## Checks", ""]
         lines += [f"- {'passed' if c['passed'] else '**FAILED**'}: {c['name']}. {c['message']}" for c in report["checks"]]
+    if report.get("show_policy"):
+        lines += ["", "## When to stay quiet", "", report["show_policy"]["message"]]
     return "\n".join(lines) + "\n"
 
 

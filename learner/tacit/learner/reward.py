@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeVar
 
 from rapidfuzz.distance import LCSseq, Levenshtein
 
-from tacit.protocol.events import Accepted, Rated, Rejected, Settled, SuggestionRecord, TypedThrough, Undone
+from tacit.protocol.events import Accepted, Rated, Rejected, Settled, Shown, SuggestionRecord, TypedThrough, Undone
 
 HORIZONS: Final[Mapping[str, float]] = MappingProxyType({"10s": 0.15, "2m": 0.25, "10m": 0.30, "save": 0.30})
 """ω of each horizon at which the text is read; renormalised over those that were reached."""
@@ -66,7 +66,7 @@ def reward(record: SuggestionRecord, *, analysis: float = 0.0, execution: float 
     if rating is not None:
         value = -1.0 if rating.flag == "hallucination" else float(rating.value)
         return Reward(value, {"rating": value}, "", RATING_WEIGHT, "rated")
-    if not record.suggestion.shown:
+    if not record.suggestion.shown and not any(isinstance(e, Shown) for e in events):
         return _censored("not shown", "none")
 
     accepted = max((e for e in events if isinstance(e, Accepted)), key=lambda e: e.accepted_chars, default=None)

@@ -24,6 +24,7 @@ from tacit.learner.objective import OBJECTIVES
 from tacit.learner.publish import publish
 from tacit.learner.reward import reward
 from tacit.learner.samples import Sample, split
+from tacit.learner.show_policy import refit
 from tacit.learner.train import Stopped, TrainSettings
 from tacit.protocol.adapters import ProbeRequest, RunInfo, RunRequest, RunState, RunUpdate
 from tacit.protocol.client import TacitClient
@@ -110,6 +111,8 @@ async def learn(
         raise
     finally:
         shutil.rmtree(home.runs / run.id / "adapter", ignore_errors=True)
+    if state != "interrupted":
+        report["show_policy"] = await refit(client, home)
     report |= {"state": state, "summary": message, "seconds": round(time.monotonic() - began, 1)}
     folder = home.runs / run.id
     reporting.write(folder, report)

@@ -48,6 +48,19 @@ class SuggestionEvent(EventBase):
     suggestion_id: Identifier
 
 
+class Recent(Wire):
+    """What the developer did with the suggestions before this one, at the time of its draw: the show policy looks at it."""
+
+    accepts: float = Field(ge=0)
+    """Of the last ten minutes, the older the less."""
+    rejects: float = Field(ge=0)
+    """Dismissed or typed over, counted the same way."""
+    rejected_here: bool
+    """The last suggestion was on this line, and was rejected."""
+    since_last_s: float | None = Field(default=None, ge=0)
+    """Since the last one was shown; None: it is the first."""
+
+
 class Suggested(SuggestionEvent):
     """A suggestion was generated: the whole record of the draw. Sent once, before any other event about it."""
 
@@ -68,6 +81,12 @@ class Suggested(SuggestionEvent):
     latency_ms: float = Field(ge=0)
     """From the editor's request to the language server's answer."""
     engine_ms: float = Field(ge=0)
+    typed_before: int = Field(default=0, ge=0)
+    """So many characters of `text` had been typed when it was shown first: the model was asked earlier, and the developer
+    typed on meanwhile. They are part of what is typed through or accepted; nobody saw them."""
+    p_kept: float | None = Field(default=None, ge=0, le=1)
+    """What the show policy predicted; None: it was not asked."""
+    recent: Recent | None = None
 
 
 class Shown(SuggestionEvent):

@@ -51,6 +51,11 @@ class Home:
         return self.root / "outbox"
 
     @property
+    def show_policy(self) -> Path:
+        """Weights of the show policy, JSON: written by the learner, read by language servers."""
+        return self.root / "show_policy.json"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -1,0 +1,95 @@
+"""The show policy: its features, its file, its thresholds, and how often it explores."""
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tacit.lsp.show_policy import EXPLORES, THRESHOLDS, ShowPolicy, decide
+from tacit.protocol.events import Recent
+from tacit.protocol.show_policy import FEATURES, PRIORS, features, parsed, read, written
+
+PLACE: dict[str, Any] = {
+    "text": "foo(bar, baz)", "logprobs": [-0.1] * 5, "trigger": "automatic", "prefix": "x = ", "suffix": "\n",
+    "language": "python", "recent": None,
+}  # fmt: skip
+
+
+def p(**changes: Any) -> float:
+    return PRIORS.p_kept(features(**{**PLACE, **changes}))
+
+
+def test_the_priors_say_what_everybody_knows() -> None:
+    usual = p()
+    assert 0.2 < usual < 0.5, "near the published mean acceptance"
+    assert p(logprobs=[-2.0] * 5) < THRESHOLDS["balanced"] < THRESHOLDS["quiet"] < usual
+    assert p(text="x" * 300) < usual and p(text="a\nb\nc\nd") < usual and p(language="markdown") < usual
+    assert p(trigger="invoked") > usual
+    lately = {"accepts": 0, "rejects": 0, "rejected_here": False, "since_last_s": None}
+    assert p(recent=Recent(**lately)) == usual
+    for worse in ({"rejects": 4}, {"rejected_here": True}, {"since_last_s": 1}):
+        assert p(recent=Recent(**{**lately, **worse})) < usual
+    assert p(recent=Recent(**{**lately, "accepts": 2})) > usual
+
+
+@given(
+    text=st.text(max_size=400), logprobs=st.lists(st.floats(-1e6, 0), max_size=20), prefix=st.text(max_size=50),
+    suffix=st.text(max_size=50), accepts=st.floats(0, 1e6), rejects=st.floats(0, 1e6), since=st.none() | st.floats(0, 1e9),
+)  # fmt: skip
+def test_every_feature_is_a_small_number(
+    text: str, logprobs: list[float], prefix: str, suffix: str, accepts: float, rejects: float, since: float | None
+) -> None:
+    recent = Recent(accepts=accepts, rejects=rejects, rejected_here=True, since_last_s=since)
+    place = {"trigger": "automatic", "language": "go", "recent": recent}
+    found = features(text=text, logprobs=logprobs, prefix=prefix, suffix=suffix, **place)
+    assert set(found) == set(FEATURES)
+    assert all(-3 <= value <= 10 for value in found.values())
+    assert 0 < PRIORS.p_kept(found) < 1
+
+
+def test_it_explores_at_its_rate_and_only_where_that_is_recorded() -> None:
+    dice = random.Random(0)
+    drawn = [decide(0.01, "balanced", dice.random(), explore=True) for _ in range(20_000)]
+    assert {one.p_show for one in drawn} == {EXPLORES}
+    assert sum(one.show for one in drawn) / len(drawn) == pytest.approx(EXPLORES, abs=0.004)
+    assert all(one.explored == one.show for one in drawn)
+    assert not any(decide(0.01, "balanced", dice.random(), explore=False).show for _ in range(1_000))
+    assert decide(0.13, "balanced", 0.99, explore=True).p_show == 1.0
+    assert not decide(0.13, "quiet", 0.99, explore=True).show
+    assert decide(0.0001, "eager", 0.99, explore=False).show
+
+
+def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "w.json"
+    assert read(path) is PRIORS
+    fitted = replace(PRIORS, intercept=0.5, version=3, date="2026-11-21T03:00:00+00:00", labelled=240)
+    path.write_text(written(fitted))
+    assert read(path) == replace(fitted, weights=dict(fitted.weights))
+
+
+def _changed(**changes: Any) -> str:
+    return json.dumps({**json.loads(written(PRIORS)), **changes})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", _changed(intercept="1"), _changed(intercept=float("nan")), _changed(intercept=1e9)),
+        *(_changed(version=None), _changed(weights={"length": 1.0}), _changed(weights={**PRIORS.weights, "length": True})),
+    ],
+)
+def test_another_file_means_the_priors_and_a_line_in_the_log(text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ValueError):
+        parsed(text)
+    path = tmp_path / "w.json"
+    path.write_text(text)
+    policy = ShowPolicy(path)
+    assert policy.weights() is PRIORS and policy.weights() is PRIORS
+    assert len(caplog.records) == 1, "told once"
+    path.write_text(written(replace(PRIORS, version=7)))
+    assert policy.weights().version == 7, "the learner's next one counts at once"
