@@ -13,6 +13,7 @@ from tacit.learner.samples import Sample
 from tacit.learner.train import TrainResult
 
 CURVE_POINTS = 12
+VERDICTS = {"passed": "passed", "refused": "**REFUSED**", "inconclusive": "**inconclusive**", "not run": "not run"}
 
 
 def counts(exported: int, fresh: Sequence[Sample], train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, Any]:
@@ -41,7 +42,14 @@ def training(result: TrainResult) -> dict[str, Any]:
 
 def checks(done: Sequence[Check]) -> list[dict[str, Any]]:
     return [
-        {"name": c.name, "passed": c.passed, "message": c.message, "figures": {k: round(v, 5) for k, v in c.figures.items()}}
+        {
+            "name": c.name,
+            "verdict": c.verdict,
+            "passed": c.passed,
+            "message": c.message,
+            "figures": {k: round(v, 5) for k, v in c.figures.items()},
+            "measured": [{k: round(v, 5) if isinstance(v, float) else v for k, v in asdict(m).items()} for m in c.measured],
+        }
         for c in done
     ]
 
@@ -96,11 +104,32 @@ def readable(report: Mapping[str, Any]) -> str:
             if at % every == 0 or at == len(curve) - 1
         ]
     if report.get("checks"):
-        lines += ["", "## Checks", ""]
-        lines += [f"- {'passed' if c['passed'] else '**FAILED**'}: {c['name']}. {c['message']}" for c in report["checks"]]
+        lines += ["", "## The gate", "", *_gate(report)]
     if report.get("show_policy"):
         lines += ["", "## When to stay quiet", "", report["show_policy"]["message"]]
     return "\n".join(lines) + "\n"
+
+
+def _gate(report: Mapping[str, Any]) -> list[str]:
+    lines: list[str] = []
+    if report.get("rollout") == "canary":
+        lines += ["**For a canary only**: no step refused, but one could not tell (see below).", ""]
+    for check in report["checks"]:
+        lines.append(f"- {VERDICTS[check['verdict']]}: {check['name']}. {check['message']}")
+    lines += [f"- not reached: {step}." for step in report.get("not_reached", ())]
+    lines += ["", "| check | figure | found | 95 % interval | bound |", "|---|---|---|---|---|"]
+    for check in report["checks"]:
+        lines += [
+            f"| {check['name']} | {m['what']} | {m['value']:.4g} | {_interval(m)} | {m['bound']} |" for m in check["measured"]
+        ]
+    if report.get("gate_seconds"):
+        spent = ", ".join(f"{name} {seconds:.0f}" for name, seconds in report["gate_seconds"].items())
+        lines += ["", f"Seconds: {spent}."]
+    return lines
+
+
+def _interval(measure: Mapping[str, Any]) -> str:
+    return "" if measure["low"] is None else f"{measure['low']:.4g} to {measure['high']:.4g}"
 
 
 def write(folder: Path, report: Mapping[str, Any]) -> None:

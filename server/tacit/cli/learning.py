@@ -122,7 +122,9 @@ def show(name: Annotated[str, typer.Argument(help="As in `tacit adapters list`."
     if isinstance(checks, list) and checks:
         results = _table("check", "", "found")
         for check in checks:
-            results.add_row(str(check.get("name")), "passed" if check.get("passed") else "FAILED", str(check.get("message")))
+            # Reports of older runs say only whether a check passed.
+            verdict = check.get("verdict") or ("passed" if check.get("passed") else "refused")
+            results.add_row(str(check.get("name")), str(verdict), str(check.get("message")))
         _print(results)
 
 
