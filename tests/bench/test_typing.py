@@ -11,7 +11,8 @@ from fuzz.adversary import TEXT, Adversary
 from test_benches import goals, rows, run
 from typer.testing import CliRunner
 
-from tacit.bench.keystrokes import FILE, Key, Passage
+from tacit.bench.keystrokes import FILE, Episode, Key, Passage
+from tacit.bench.typing import OURS, Measured, fixed, play
 from tacit.bench.typist import Tally, Typist
 from tacit.cli.bench import bench
 from tacit.learner.simulate.editor import Editor
@@ -19,7 +20,7 @@ from tacit.protocol.errors import TacitError
 from tacit.protocol.home import Home
 
 BEFORE = "def area(w, h):\n    return w * h\n"
-STEP = "@@ -1,2 +1,3 @@\n def area(w, h):\n+    size = w * h\n     return w * h\n"
+STEP = "@@ -1,2 +1,3 @@\n def area(w, h):\n+    size = scaled(w * h)\n     return w * h\n"
 POLICIES = ("Tacit", "75 ms", "150 ms", "350 ms")
 
 
@@ -38,7 +39,7 @@ def test_every_policy_types_the_same(histories: Path, tiny_model: Path) -> None:
     report = run(histories, "typing", "--minutes", "0.1", "--model", str(tiny_model))
     found = rows(report)
     for policy in POLICIES:
-        assert found["keys typed"][policy] == len("size = w * h") + 1
+        assert found["keys typed"][policy] == len("size = scaled(w * h)") + 1
         # What the tiny model writes is nonsense: every call of it is wasted.
         assert found["of them wasted"][policy] == found["model calls"][policy]
         assert found["shown and matching"][policy] == 0
@@ -92,3 +93,27 @@ async def test_what_matches_as_a_whole_can_be_accepted(tmp_path: Path, home: Hom
         assert document.text == f"x = {TEXT}\n"
     assert tally.accepted == 1
     assert tally.keys < tally.chars == len(f"x = {TEXT}\n")
+
+
+async def test_calls_are_wasted_unless_their_text_was_shown_and_matched(tmp_path: Path, home: Home) -> None:
+    """The same stretch by two policies, with a server that always knows what comes next."""
+    text = "y = 2\n\nz = 3\n"
+    keys = tuple(Key(one, 1.0 if one == " " else 0.03) for one in f"x = {TEXT}")
+    episode = Episode("handmade", "a.py", text, (Passage(6, 6, f"x = {TEXT}", keys),))
+    measured = {}
+    async with Adversary(home.socket):
+        for policy in (OURS, fixed(10)):
+            options = {"learning": "off", "startServer": False, **policy.options}
+            async with Editor(tmp_path, options=options) as editor, Editor(tmp_path, options=options) as reading:
+                measured[policy.name] = one = Measured()
+                for _ in range(3):
+                    await play(editor, reading, episode, one, accept=False)
+                assert one.tally.matching >= 1
+                assert one.model_calls >= len(one.tally.useful) > 0
+                assert one.wasted == one.model_calls - len(one.tally.useful)
+                assert one.tally.stale == 0
+    ours, peer = measured[OURS.name], measured["10 ms"]
+    assert ours.tally.keys == peer.tally.keys == 3 * len(keys)
+    assert ours.counters["requests"] == peer.counters["requests"]
+    assert ours.without_model > 0
+    assert ours.model_calls < peer.model_calls, "what was said before is not asked again"

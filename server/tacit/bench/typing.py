@@ -19,8 +19,9 @@ from typing import Any, Final
 from tacit.bench.keystrokes import Episode, episodes
 from tacit.bench.report import Goal, Report, percentile
 from tacit.bench.typist import Tally, Typist
-from tacit.learner.simulate.editor import Editor
+from tacit.learner.simulate.editor import Editor, LspError
 from tacit.learner.simulate.serving import ServerProcess
+from tacit.protocol.errors import BadRequest
 from tacit.protocol.home import Home
 
 SETTLE_S: Final = 0.5
@@ -82,6 +83,8 @@ def chosen(data: Path, minutes: float, seed: int) -> list[Episode]:
         if plan and sum(one.seconds + SETTLE_S for one in plan) + episode.seconds > seconds:
             break
         plan.append(episode)
+    if not plan:
+        raise BadRequest(f"No history in {data} has a stretch that is long enough.", mend="Name another folder with TACIT_DATA.")
     return plan
 
 
@@ -107,36 +110,44 @@ async def _run(
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(ServerProcess(Home(root / "home"), {"model": model}))
         status = await server.client.status()
-        editors: dict[str, Editor] = {}
+        editors: dict[str, tuple[Editor, Editor]] = {}
         for number, policy in enumerate(policies):
             workspace = root / f"w{number}"
             workspace.mkdir()
-            options = {"learning": "off", "startServer": False, **policy.options}
-            editor = Editor(workspace, options=options, environment=server.environment)
-            editors[policy.name] = await stack.enter_async_context(editor)
-            await _warm_up(editor)
+            options = {"learning": "off", "startServer": False}
+            typing = Editor(workspace, options={**options, **policy.options}, environment=server.environment)
+            reading = Editor(workspace, options={**options, "deadlineMs": 60_000}, environment=server.environment)
+            both = await stack.enter_async_context(typing), await stack.enter_async_context(reading)
+            editors[policy.name] = both
+            # One answer before the first that counts: connections are made, code is loaded.
+            for editor in both:
+                await _read(editor, "warm.py", "def add(a, b):\n    return \n", 26)
         done, total = 0, len(plan) * len(policies)
         for number, episode in enumerate(plan):
             turn = number % len(policies)
             for policy in (*policies[turn:], *policies[:turn]):
                 progress(f"typing, {policy.name}", done, total)
-                await _one(editors[policy.name], episode, measured[policy.name], accept)
+                await play(*editors[policy.name], episode, measured[policy.name], accept)
                 done += 1
     return _report(measured, plan, status.model, seed, accept)
 
 
-async def _warm_up(editor: Editor) -> None:
-    """One suggestion before the first that counts: connections are made, code is loaded."""
-    document = editor.open(editor.root / "warm.py", "def add(a, b):\n    return \n")
-    with contextlib.suppress(Exception):
-        await editor.complete(document, len(document.text) - 1, invoked=True)
+async def _read(editor: Editor, path: str, text: str, offset: int) -> None:
+    """One answer at this place, by hand. What it says is of no interest."""
+    document = editor.open(editor.root / path, text)
+    with contextlib.suppress(LspError, TimeoutError):
+        await editor.complete(document, offset, invoked=True, timeout=90)
     editor.close(document)
 
 
-async def _one(editor: Editor, episode: Episode, measured: Measured, accept: bool) -> None:
-    before = await editor.request("tacit/counters", None)
+async def play(editor: Editor, reading: Editor, episode: Episode, measured: Measured, accept: bool) -> None:
+    """One stretch by one policy, added to what was measured. reading: another session, so that the policy knows nothing of it."""
     # A path of each policy's own: no engine's cache of one policy's prompt helps the next one.
-    document = editor.open(editor.root / editor.root.name / episode.path, episode.text)
+    path = f"{editor.root.name}/{episode.path}"
+    # The developer has been at this place for a while: the engine has read the file as far as it reads it.
+    await _read(reading, path, episode.text, episode.passages[0].start)
+    before = await editor.request("tacit/counters", None)
+    document = editor.open(editor.root / path, episode.text)
     typist = Typist(editor, document, measured.tally, accept=accept)
     for passage in episode.passages:
         await typist.type(passage)
@@ -189,6 +200,7 @@ def _report(measured: Mapping[str, Measured], plan: Sequence[Episode], model: st
         f"{sum(one.keys for one in plan)} keys in {sum(one.seconds for one in plan):.0f} s.",
         "Shown: ghost text that answered the latest request. Matching: it, or its first line, is how the text really goes on. "
         "Wasted: calls of the model whose text was never shown, or did not match.",
+        "Before each stretch the engine reads the place once, for all policies alike.",
         "What matches as a whole is accepted." if accept else "Nothing is accepted: every policy sees the same keys.",
     ]
     return Report("typing", model, rows, goals, remarks)
