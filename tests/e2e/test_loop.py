@@ -55,14 +55,15 @@ def repository(root: Path) -> None:
 
 @asynccontextmanager
 async def editor_at(root: Path, server: ServerProcess, time_scale: float = 1.0) -> AsyncIterator[Editor]:
-    options = {"timeScale": time_scale, "learning": "on", "deadlineMs": 60_000}
+    # Every place is asked about once, and whatever the model says is shown.
+    options = {"timeScale": time_scale, "learning": "on", "deadlineMs": 60_000, "debounceMs": 0, "eagerness": "eager"}
     async with Editor(root, options=options, environment=server.environment) as editor:
         yield editor
 
 
 async def ask(editor: Editor, root: Path, name: str, before: str, after: str) -> tuple[object, list[Item]]:
     document = editor.open(root / name, before + after)
-    return document, await editor.complete(document, len(before), invoked=True)
+    return document, await editor.complete(document, len(before))
 
 
 async def record_of(server: ServerProcess, project: str, suggestion_id: str, *, events: set[str]) -> SuggestionRecord:

@@ -25,7 +25,8 @@ SCALE = 1000.0
 QUICK = {"threads": "1", "max_tokens": "12"}
 BEFORE = 'password = "hunter2hunter2"\n\n\ndef add(a, b):\n    return '
 AFTER = "\n\n\nprint(add(1, 2))\n"
-RECORDING = {"learning": "on", "timeScale": SCALE, "deadlineMs": 60_000}
+RECORDING = {"learning": "on", "timeScale": SCALE, "deadlineMs": 60_000, "eagerness": "eager", "prefetch": False}
+"""Whatever the tiny model says is shown."""
 
 Opened = tuple[Editor, Document, Item]
 
@@ -71,7 +72,8 @@ async def test_one_suggestion_from_the_draw_to_the_last_horizon(server: ServerPr
             at += 1
             [left] = await editor.complete(document, at)
             assert (left.suggestion_id, left.text) == (item.suggestion_id, item.text[at - len(BEFORE) :])
-        assert await editor.request("tacit/counters", None) == {"requests": 3, "reused": 2, "model_calls": 1, "cancelled": 0}
+        counters = await editor.request("tacit/counters", None)
+        assert (counters["requests"], counters["reused"], counters["model_calls"], counters["cancelled"]) == (3, 2, 1, 0)
         editor.shown(left)
         end = editor.accept(document, left)
         await editor.run_command(left)
@@ -139,7 +141,7 @@ async def test_a_cancel_a_change_and_a_newer_request_each_stop_the_call(server: 
         editor.change(document, at, at, "x")
         assert await editor.items(document, at, changed) == []
         older = editor.ask(document, at + 1, invoked=True)
-        newer = editor.ask(document, at + 1, invoked=True)
+        newer = editor.ask(document, at + 1)
         assert await editor.items(document, at + 1, older) == []
         [item] = await editor.items(document, at + 1, newer)
         # What is shown belongs to the newest request and nothing else.
@@ -197,14 +199,14 @@ async def test_a_dead_server_costs_no_event_and_no_popup(server: ServerProcess, 
         await server.kill()
         editor.accept(document, item)
         for _ in range(5):
-            assert await editor.complete(document, 0, timeout=10) == []
+            assert await editor.complete(document, len(document.text), timeout=10) == []
         # The horizons pass while nobody is there to be told.
         await asyncio.sleep(1)
         await server.start()
         [record] = await records(server, tmp_path, lambda found: bool(found) and "settled:10m" in kinds(found[0]))
         # The same session is helped again without a restart.
         async with asyncio.timeout(60):
-            while not await editor.complete(document, 0):
+            while not await editor.complete(document, len(document.text)):
                 await asyncio.sleep(0.05)
         assert [params for method, params in editor.notifications if method == "window/showMessage"] == []
     assert Counter(kinds(record)) == Counter(["shown", "accepted", "settled:10s", "settled:2m", "settled:10m"])
@@ -272,3 +274,18 @@ def _alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+async def test_by_hand_there_are_candidates(server: ServerProcess, tmp_path: Path) -> None:
+    async with Editor(tmp_path, options=RECORDING, environment=server.environment) as editor:
+        document = editor.open(tmp_path / "a.py", BEFORE + AFTER)
+        items = await editor.complete(document, len(BEFORE), invoked=True)
+        assert 1 <= len(items) <= 3 and len({item.text for item in items}) == len(items)
+        editor.accept(document, items[-1])
+        found = await records(
+            server, tmp_path, lambda found: len(found) == len(items) and any("accepted" in kinds(r) for r in found)
+        )
+    assert {record.suggestion.suggestion_id for record in found} == {item.suggestion_id for item in items}
+    [taken] = [record for record in found if "accepted" in kinds(record)]
+    assert taken.suggestion.text == items[-1].text and kinds(taken)[:2] == ["shown", "accepted"]
+    assert len({record.suggestion.generation.seed for record in found}) == len(items)

@@ -23,7 +23,7 @@ def follow(span: Span, text: str, after: str, *, whole: bool = False) -> bool:
     return span.follow(document.change(2, [TextDocumentContentChangePartial(where, edit.text)]))
 
 
-@given(keys=st.lists(st.sampled_from(["a", "=", "\n", "\n    ", "()", "x = "]), max_size=6), whole=st.booleans())
+@given(keys=st.lists(st.sampled_from(["a", "=", "\n", "\n    ", "()", "x = "]), max_size=4), whole=st.booleans())
 def test_typing_keeps_it_and_it_asks_for_the_cursor(keys: list[str], whole: bool) -> None:
     """However the editor tells it: as an insertion, or as a new document, where the same text can have come in elsewhere."""
     span, typed = Span(AT, AT), ""
@@ -47,6 +47,12 @@ def test_a_deletion_of_what_was_typed_ends_it() -> None:
     span = Span(AT, AT)
     assert follow(span, BEFORE + AFTER, BEFORE + "ab" + AFTER)
     assert not follow(span, BEFORE + "ab" + AFTER, BEFORE + "a" + AFTER)
+
+
+def test_nobody_waits_for_an_answer_to_a_long_gone_question() -> None:
+    span = Span(AT, AT)
+    assert follow(span, BEFORE + AFTER, BEFORE + "x" * 24 + AFTER)
+    assert not follow(span, BEFORE + "x" * 24 + AFTER, BEFORE + "x" * 25 + AFTER)
 
 
 def test_inside_brackets_that_the_editor_closed() -> None:

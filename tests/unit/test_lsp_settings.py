@@ -13,6 +13,8 @@ def test_every_option_can_be_set_in_camel_case() -> None:
         "enabled": False,
         "learning": "off",
         "debounceMs": 40,
+        "eagerness": "quiet",
+        "prefetch": False,
         "deadlineMs": 3000,
         "timeScale": 60,
         "maxPrefixChars": 900,
@@ -21,7 +23,7 @@ def test_every_option_can_be_set_in_camel_case() -> None:
         "startServer": False,
         "completionSource": True,
     }
-    expected = Settings(False, "off", 40, 3000, 60.0, 900, 90, 300, False, True)
+    expected = Settings(False, "off", 40, "quiet", False, 3000, 60.0, 900, 90, 300, False, True)
     assert read(options, Settings()) == (expected, [])
     assert read({"tacit": options}, Settings()) == (expected, [])
 
@@ -31,7 +33,10 @@ def test_every_option_can_be_set_in_camel_case() -> None:
     [
         ("enabled", "yes"),
         ("learning", "maybe"),
-        ("debounceMs", -1),
+        ("debounceMs", -2),
+        ("eagerness", "loud"),
+        ("eagerness", ["quiet"]),
+        ("prefetch", 1),
         ("deadlineMs", 1.5),
         ("deadlineMs", True),
         ("timeScale", 0),

@@ -3,6 +3,7 @@
 import pytest
 from played import Play
 
+from tacit.lsp.documents import Step
 from tacit.lsp.edits import Edit, difference
 from tacit.lsp.outcomes import Accepted, Outcome, Rejected, Settled, TypedThrough, Undone
 from tacit.lsp.tracking import MOST_TRACKED, QUIET_MS, Tracker
@@ -316,3 +317,44 @@ def test_the_oldest_are_closed_when_there_are_too_many() -> None:
         said += tracker.offer(f"s{number}", "foo", 0, float(number))
     closed = [outcome.suggestion_id for outcome in said if isinstance(outcome, Settled)]
     assert closed == ["s0"]
+
+
+def _step(before: str, start: int, end: int, text: str) -> Step:
+    edit = Edit(start, end, text)
+    return Step(edit, before, edit.apply(before))
+
+
+def test_what_stood_there_before_it_was_shown_is_no_hit() -> None:
+    tracker = Tracker("x = fo\n")
+    tracker.offer("a", "foo(1)", 4, 0, right=6)
+    remaining = tracker.remaining(6)
+    assert remaining is not None and (remaining.text, remaining.whole) == ("o(1)", True)
+    assert tracker.change([_step("x = fo\n", 6, 6, "z")], 900) == [Rejected("a", "typed_over", 900, True)]
+    tracker = Tracker("x = fo\n")
+    tracker.offer("a", "foo(1)", 4, 0, right=6)
+    tracker.change([_step("x = fo\n", 6, 6, "o")], 500)
+    assert tracker.change([_step("x = foo\n", 7, 7, "z")], 900)[0] == TypedThrough("a", 3, 6, 900)
+
+
+def test_another_candidate_that_is_taken_takes_its_place() -> None:
+    tracker = Tracker("x = \n")
+    tracker.offer("a", "foo(1)", 4, 0, others=[("b", "foo(2)"), ("c", "bar")])
+    outcomes = tracker.change([_step("x = \n", 4, 4, "foo(2)")], 900)
+    assert outcomes == [Rejected("a", "superseded", 900, True), Accepted("b", 6, 6, 900, True)]
+    tracker = Tracker("x = \n")
+    tracker.offer("a", "foo(1)", 4, 0, others=[("c", "bar")])
+    # Typed, nobody knows whether it was seen.
+    assert tracker.change([_step("x = \n", 4, 4, "b")], 900) == [Rejected("a", "typed_over", 900, True)]
+    tracker = Tracker("x = \n")
+    tracker.offer("a", "foo(1)", 4, 0, others=[("c", "bar")])
+    assert tracker.turned_to("c", 300) == [Rejected("a", "superseded", 300, True)]
+    assert tracker.live_id == "c" and tracker.shown("c", 300)
+
+
+def test_shown_again_it_is_judged_anew_and_settles_once() -> None:
+    tracker = Tracker("x = \ny\n")
+    tracker.offer("a", "foo", 4, 0)
+    assert tracker.asked(6, 400) == [Rejected("a", "ignored", 400, True)]
+    tracker.offer("a", "foo", 4, 1000)
+    assert tracker.change([_step("x = \ny\n", 4, 4, "foo")], 2000) == [Accepted("a", 3, 3, 1000, True)]
+    assert [outcome.suggestion_id for outcome in tracker.tick(12_000)] == ["a"]

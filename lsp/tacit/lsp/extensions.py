@@ -13,6 +13,8 @@ COUNTERS: Final = "tacit/counters"
 DIAGNOSTICS: Final = "tacit/diagnostics"
 """`textDocument/publishDiagnostics`, the other way round: a plugin passes on what other servers say."""
 
+Flag = Literal["hallucination", "wrong", "insecure", "unclear"]
+
 Params = TypeVar("Params")
 
 
@@ -49,7 +51,7 @@ class RateParams:
     value: Literal[1, -1]
     suggestion_id: str | None = None
     """None: what was shown last."""
-    flag: Literal["hallucination", "wrong", "insecure", "unclear"] | None = None
+    flag: Flag | None = None
     correction: str | None = None
     """What it should have been."""
 

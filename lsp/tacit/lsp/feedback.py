@@ -36,13 +36,22 @@ class _Known:
 
 
 class Feedback:
-    def __init__(self, recorder: Recorder, clock: SessionClock, may_record: Callable[[str], bool]) -> None:
-        """may_record: whether what happens in this document is recorded now."""
+    def __init__(
+        self,
+        recorder: Recorder,
+        clock: SessionClock,
+        may_record: Callable[[str], bool],
+        heard: Callable[[str, Outcome], None] = lambda uri, outcome: None,
+    ) -> None:
+        """may_record: whether what happens in this document is recorded now. heard: told of every outcome and its document."""
         self._recorder = recorder
         self._clock = clock
         self._may_record = may_record
+        self._heard = heard
         self._trackers: dict[str, Tracker] = {}
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._alternatives: set[str] = set()
+        """Candidates that an editor has, and perhaps never showed."""
         self._last_shown: str | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -92,41 +101,70 @@ class Feedback:
 
     def withheld(self, uri: str, suggested: "Suggested") -> None:
         """It was generated and is not shown."""
-        self._known[suggested.suggestion_id] = _Known(uri, True, len(suggested.text), last_line(suggested.context.prefix))
+        self._know(suggested.suggestion_id, _Known(uri, True, len(suggested.text), last_line(suggested.context.prefix)))
         self._record(uri, suggested)
 
-    def offered(self, uri: str, suggestion_id: str, text: str, at: int, suggested: "Suggested | None") -> None:
-        """It is shown at this offset. suggested: its record; None: it is not recorded."""
-        from tacit.protocol.events import Shown
-
+    def offered(
+        self,
+        uri: str,
+        suggestion_id: str,
+        text: str,
+        at: int,
+        suggested: "Suggested | None",
+        *,
+        right: int | None = None,
+        others: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """It is shown; its text begins at this offset. suggested: its record; None: it is not recorded, or was when it was
+        shown before. right, others: as the tracker has them."""
         now = self._clock.now()
+        before = self._known.get(suggestion_id)
         if suggested is not None:
             self._record(uri, suggested)
-        self._known[suggestion_id] = _Known(
-            uri, suggested is not None, len(unified(text)), last_line(suggested.context.prefix) if suggested is not None else ""
-        )
+            known = _Known(uri, True, len(unified(text)), last_line(suggested.context.prefix))
+        else:
+            known = before or _Known(uri, False, len(unified(text)))
+        self._know(suggestion_id, known)
+        self._alternatives = {name for name, _ in others}
+        # Again in the same place, nothing having become of it: it never went away.
+        tracker = self._trackers.get(uri)
+        if tracker is not None and tracker.live_id == suggestion_id:
+            return
+        self._last_shown = suggestion_id
+        if known.recorded:
+            self._seen(known, suggestion_id, now, inferred=True)
+        if tracker is not None:
+            self._say(tracker.offer(suggestion_id, text, at, now, right=right, others=others), now)
+
+    def last_shown(self) -> str | None:
+        """The suggestion that a rating without a name is about."""
+        return self._last_shown
+
+    def _know(self, suggestion_id: str, known: _Known) -> None:
+        self._known[suggestion_id] = known
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
-        self._last_shown = suggestion_id
-        if suggested is not None:
-            session = self._recorder.session_id
-            self._record(uri, Shown(at=self._clock.at(now), session_id=session, suggestion_id=suggestion_id, inferred=True))
-        if tracker := self._trackers.get(uri):
-            self._say(tracker.offer(suggestion_id, text, at, now), now)
+
+    def _seen(self, known: _Known, suggestion_id: str, now: float, *, inferred: bool) -> None:
+        from tacit.protocol.events import Shown
+
+        self._alternatives.discard(suggestion_id)
+        session = self._recorder.session_id
+        self._record(known.uri, Shown(at=self._clock.at(now), session_id=session, suggestion_id=suggestion_id, inferred=inferred))
 
     # What an editor may say besides
 
     def shown(self, suggestion_id: str) -> None:
-        from tacit.protocol.events import Shown
-
         now = self._clock.now()
         known = self._known.get(suggestion_id)
         tracker = self._trackers.get(known.uri) if known else None
-        if known and tracker and tracker.shown(suggestion_id, now) and known.recorded:
-            session = self._recorder.session_id
-            self._record(
-                known.uri, Shown(at=self._clock.at(now), session_id=session, suggestion_id=suggestion_id, inferred=False)
-            )
+        if known is None or tracker is None:
+            return
+        self._say(tracker.turned_to(suggestion_id, now), now)
+        if tracker.shown(suggestion_id, now):
+            self._last_shown = suggestion_id
+            if known.recorded:
+                self._seen(known, suggestion_id, now, inferred=False)
 
     def dismissed(self, suggestion_id: str) -> None:
         now = self._clock.now()
@@ -177,7 +215,12 @@ class Feedback:
     def _say(self, said: Sequence[Outcome], now: float) -> None:
         for outcome in said:
             known = self._known.get(outcome.suggestion_id)
-            if known is not None and known.recorded:
+            if known is None:
+                continue
+            self._heard(known.uri, outcome)
+            if known.recorded:
+                if isinstance(outcome, outcomes.Accepted) and outcome.suggestion_id in self._alternatives:
+                    self._seen(known, outcome.suggestion_id, now, inferred=True)
                 self._record(known.uri, self._event(outcome, now))
         self._arm()
 

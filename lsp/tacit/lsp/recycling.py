@@ -6,10 +6,14 @@ is typed into the hole the call is worth its time; any other change, a deletion 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tacit.lsp.documents import Step
 from tacit.lsp.edits import carried_left, carried_right, slid, trimmed
 from tacit.lsp.matching import match, unified
+
+MOST_TYPED: Final = 24
+"""Characters typed unseen: a slow engine's answer that so much has been typed past hardly ever begins with all of it."""
 
 
 @dataclass(slots=True)
@@ -35,7 +39,9 @@ class Span:
             if edit.end > edit.start and not self.ahead:
                 return False
             self.left, self.right = carried_left(self.left, edit), carried_right(self.right, edit)
-        if not steps or not self.ahead:
+        if not self.ahead:
+            return self.right - self.left <= MOST_TYPED
+        if not steps:
             return True
         hole = unified(steps[-1].after[self.left : self.right])
         return hole.startswith(self.ahead) or match(hole, self.ahead) is not None

@@ -71,6 +71,7 @@ class TacitServer(Server):
         commands: dict[str, Callable[..., Any]] = {
             "tacit.accepted": lambda *arguments: self._session.accepted(*arguments),
             "tacit.rate": lambda *arguments: self._session.rate_by_command(*arguments),
+            "tacit.reportBad": lambda *arguments: self._session.report_bad(*arguments),
             "tacit.pause": lambda *arguments: self._session.pause(),
             "tacit.resume": lambda *arguments: self._session.resume(),
         }

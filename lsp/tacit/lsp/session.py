@@ -15,13 +15,14 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
 from tacit.lsp import completion_source
+from tacit.lsp.asking import Counters
 from tacit.lsp.clock import SessionClock
-from tacit.lsp.completion import Completion, Counters
+from tacit.lsp.completion import Completion
 from tacit.lsp.connection import ServerConnection
 from tacit.lsp.consent import Consent
 from tacit.lsp.delivery import Delivery
 from tacit.lsp.documents import Document, unusable, well_formed
-from tacit.lsp.extensions import PartiallyAcceptedParams, RateParams, SuggestionParams
+from tacit.lsp.extensions import Flag, PartiallyAcceptedParams, RateParams, SuggestionParams
 from tacit.lsp.feedback import Feedback
 from tacit.lsp.gathering.diagnostics import Complaint
 from tacit.lsp.gathering.gatherer import Gatherer
@@ -29,14 +30,19 @@ from tacit.lsp.outbox import Outbox
 from tacit.lsp.recorder import Recorder
 from tacit.lsp.rpc import Server
 from tacit.lsp.settings import Settings, read
+from tacit.lsp.show_policy import ShowPolicy
 from tacit.lsp.status import Status
 from tacit.lsp.workspace import Folder, Place, Workspace
 from tacit.protocol.home import Home
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_SNIPPET_TOKENS: Final = 100
-"""Until the server has said what its engine can read."""
+COMPLAINTS: Final[dict[str, Flag]] = {
+    "It is wrong": "wrong",
+    "It uses what does not exist": "hallucination",
+    "It is insecure": "insecure",
+    "It is hard to follow": "unclear",
+}
 LAST_DELIVERY_S: Final = 1.5
 """How long an ending session tries to deliver. What is left is on disk and is delivered by the next one."""
 
@@ -62,7 +68,9 @@ class Session:
         self._outbox = Outbox(home.outbox, session_id, on_trouble=self._warn_from_thread)
         self._delivery = Delivery(self._outbox, self._server, home.outbox)
         self._recorder = Recorder(self._outbox, session_id, self._clock, on_new=self._delivery.wake)
-        self._feedback = Feedback(self._recorder, self._clock, self._recorded)
+        self._feedback = Feedback(
+            self._recorder, self._clock, self._recorded, heard=lambda uri, outcome: self._completion.heard(uri, outcome)
+        )
         self._gatherer = Gatherer(self._documents, self._workspace.place, self._snippet_tokens, lambda: self._completion.budget())
         self._completion = Completion(
             self._documents,
@@ -71,6 +79,7 @@ class Session:
             self._status,
             self._clock,
             session_id,
+            policy=ShowPolicy(home.show_policy),
             settings=lambda: self._settings,
             refusal=self._refusal,
             may_record=self._recorded,
@@ -192,8 +201,9 @@ class Session:
         document = self._documents.get(uri)
         if document is None or document.refused:
             return
-        self._completion.changed(uri)
-        if steps := document.change(params.text_document.version, params.content_changes):
+        steps = document.change(params.text_document.version, params.content_changes)
+        self._completion.changed(uri, steps)
+        if steps:
             self._feedback.changed(uri, steps)
             self._gatherer.changed(uri, steps)
             self._check_text(document)
@@ -236,7 +246,7 @@ class Session:
 
     def _snippet_tokens(self) -> int:
         wanted, server = self._settings.snippet_tokens, self._server.server
-        return wanted if wanted >= 0 else server.snippet_tokens if server is not None else UNKNOWN_SNIPPET_TOKENS
+        return wanted if wanted >= 0 else server.snippet_tokens if server is not None else 0
 
     # Suggestions
 
@@ -286,6 +296,29 @@ class Session:
         keys = ("suggestionId", "value", "flag", "correction")
         params = self._lsp.read(named or dict(zip(keys, arguments, strict=False)), RateParams)
         self._tell(types.MessageType.Info, self.rate(params))
+
+    def report_bad(self, suggestion_id: object = None, flag: object = None, *_: object) -> None:
+        """Arguments: suggestion id or null (the last one that was shown), and what is wrong with it, or null: then we ask."""
+        name = suggestion_id if isinstance(suggestion_id, str) else self._feedback.last_shown()
+        if flag is None:
+            self._background(self._ask_what_is_wrong(name))
+        else:
+            params = self._lsp.read({"suggestionId": name, "value": -1, "flag": flag}, RateParams)
+            self._tell(types.MessageType.Info, self.rate(params))
+
+    async def _ask_what_is_wrong(self, name: str | None) -> None:
+        if name is None:
+            self._tell(types.MessageType.Info, "There is no suggestion to rate.")
+            return
+        actions = [types.MessageActionItem(title=title) for title in COMPLAINTS]
+        question = types.ShowMessageRequestParams(types.MessageType.Info, "What is wrong with this suggestion?", actions)
+        try:
+            answer = await self._lsp.window_show_message_request_async(question)
+        except JsonRpcException as error:
+            log.info("window/showMessageRequest: %s", error)
+            return
+        if answer is not None and (flag := COMPLAINTS.get(answer.title)) is not None:
+            self._tell(types.MessageType.Info, self.rate(RateParams(-1, name, flag)))
 
     def pause(self) -> None:
         self._paused = True

@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields, replace
 from math import isfinite
 from typing import Any, Literal
 
+from tacit.lsp.show_policy import THRESHOLDS, Eagerness
+
 Learning = Literal["ask", "on", "off"]
 
 
@@ -18,8 +20,13 @@ class Settings:
     """Suggest anything at all."""
     learning: Learning = "ask"
     """For a workspace whose `.tacit.toml` does not say: ask once, or the answer that the developer gives for all of them."""
-    debounce_ms: int = 0
-    """How long to wait for the next key before the model is asked. Most editors wait by themselves."""
+    debounce_ms: int = -1
+    """-1: wait as long as typing, engine and earlier suggestions make it worth. Else: always so long, and nothing clever: no
+    cache, no running call used again, no prefetch, no place passed over."""
+    eagerness: Eagerness = "balanced"
+    """How likely a suggestion must be to be kept before it is shown by itself."""
+    prefetch: bool = True
+    """Where the engine is fast, ask ahead for what follows the suggestion that is shown."""
     deadline_ms: int = 8000
     """When it passes, the answer is what there is, or nothing."""
     time_scale: float = 1.0
@@ -49,6 +56,13 @@ def _learning(value: Any) -> Learning:
     raise ValueError('"ask", "on" or "off"')
 
 
+def _eagerness(value: Any) -> Eagerness:
+    if isinstance(value, str) and value in THRESHOLDS:
+        checked: Eagerness = value  # type: ignore[assignment]
+        return checked
+    raise ValueError('"quiet", "balanced" or "eager"')
+
+
 def _whole(low: int, high: int) -> Callable[[Any], int]:
     def check(value: Any) -> int:
         if isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1 and low <= value <= high:
@@ -67,7 +81,9 @@ def _scale(value: Any) -> float:
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "enabled": _flag,
     "learning": _learning,
-    "debounce_ms": _whole(0, 10_000),
+    "debounce_ms": _whole(-1, 10_000),
+    "eagerness": _eagerness,
+    "prefetch": _flag,
     "deadline_ms": _whole(100, 120_000),
     "time_scale": _scale,
     "max_prefix_chars": _whole(0, 200_000),

@@ -3,10 +3,24 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
-State = Literal["ready", "suggested", "starting", "unavailable", "disabled", "hidden", "nothing", "late", "failed"]
+State = Literal[
+    "ready",
+    "suggested",
+    "starting",
+    "unavailable",
+    "disabled",
+    "hidden",
+    "waiting",
+    "mid_line",
+    "quiet",
+    "nothing",
+    "late",
+    "failed",
+]
 """ready: it works. suggested: something is shown. starting: the server or the model is being loaded. unavailable: there is no
-server. disabled: turned off or paused. hidden: nothing of this document may be sent. nothing: the model had nothing good.
-late: the deadline passed. failed: an error, with its words."""
+server. disabled: turned off or paused. hidden: nothing of this document may be sent. waiting: for a pause in the typing or for
+the model. mid_line: the rest of the line does more than close what is open. quiet: the show policy withheld it. nothing: the
+model had nothing good. late: the deadline passed. failed: an error, with its words."""
 
 METHOD = "tacit/status"
 

@@ -8,6 +8,7 @@ then on its hole is followed through every change, and read again at the horizon
 
     offered ── typed through, character by character ──▶ decided
        │  └─── a chunk of it appears in one change ────▶ accepted (in part: stays live)
+       ├────── a chunk of another candidate appears ───▶ rejected: superseded; that one is live
        ├────── other text appears there ───────────────▶ rejected: typed_over
        └────── a change or a request elsewhere, Esc … ─▶ rejected: ignored, dismissed, superseded, focus_lost
     decided ── 10 s quiet, 2 min, 10 min, save, close ─▶ settled
@@ -45,7 +46,7 @@ class Remaining:
     replaces: int
     """How many characters after the cursor it takes the place of: brackets that the editor has closed by itself."""
     whole: bool
-    """Nothing of it has been typed or accepted yet."""
+    """Nothing of it has been typed or accepted since it was shown."""
 
 
 @dataclass(slots=True)
@@ -60,6 +61,8 @@ class _Tracked:
     """The editor has said that it is visible."""
     taken: int = 0
     """Characters of `text` that stand at the start of the hole; kept up to date while live."""
+    unseen: int = 0
+    """So many of them stood there before it was shown."""
     accepted: int = 0
     """Most characters that were there by acceptance; 0: not accepted."""
     before_acceptance: int = 0
@@ -91,6 +94,8 @@ class Tracker:
     def __init__(self, text: str) -> None:
         self._text = text
         self._live: _Tracked | None = None
+        self._others: tuple[tuple[str, str], ...] = ()
+        """Candidates that the editor can show in place of the live one: id and text."""
         self._decided: list[_Tracked] = []
 
     @property
@@ -98,10 +103,27 @@ class Tracker:
         """Of the suggestion that may be visible now."""
         return self._live.id if self._live else None
 
-    def offer(self, suggestion_id: str, text: str, at: int, now: float) -> list[Outcome]:
-        """A suggestion is shown at this offset; what was live before is superseded."""
+    def offer(
+        self,
+        suggestion_id: str,
+        text: str,
+        at: int,
+        now: float,
+        *,
+        right: int | None = None,
+        others: Sequence[tuple[str, str]] = (),
+    ) -> list[Outcome]:
+        """A suggestion is shown whose text begins at this offset; what was live before is superseded.
+
+        right: the end of the hole, if some of the text stands there already. others: ids and texts of more candidates for the
+        same hole. One that was shown before is judged anew; of the two judgements the record has both.
+        """
         outcomes = self._leave("superseded", now)
-        self._live = _Tracked(suggestion_id, unified(text), at, at, now, edited_at=now)
+        self._decided = [tracked for tracked in self._decided if tracked.id != suggestion_id]
+        live = self._live = _Tracked(suggestion_id, unified(text), at, at if right is None else right, now, edited_at=now)
+        if (found := self._match(live)) is not None:
+            live.taken = live.unseen = found.taken
+        self._others = tuple((name, unified(other)) for name, other in others)
         return outcomes
 
     def remaining(self, offset: int) -> Remaining | None:
@@ -112,7 +134,7 @@ class Tracker:
         found = self._match(live)
         if found is None or found.taken >= len(live.text):
             return None
-        return Remaining(live.id, live.text[found.taken :], len(found.closers), found.taken == 0)
+        return Remaining(live.id, live.text[found.taken :], len(found.closers), found.taken == live.unseen)
 
     def asked(self, offset: int, now: float) -> list[Outcome]:
         """The editor asks for suggestions here: the cursor is here. If it is elsewhere, the live suggestion was passed over."""
@@ -145,9 +167,24 @@ class Tracker:
         if live is None or live.id != suggestion_id or live.seen:
             return False
         live.seen = True
-        if live.taken == 0:
+        if live.taken == live.unseen:
             live.shown_at = now
         return True
+
+    def turned_to(self, suggestion_id: str, now: float) -> list[Outcome]:
+        """Another candidate is the visible one now; nothing if there is none of this name."""
+        live = self._live
+        text = dict(self._others).get(suggestion_id)
+        if live is None or text is None:
+            return []
+        others = [*(other for other in self._others if other[0] != suggestion_id), (live.id, live.text)]
+        taken = live.taken if text.startswith(live.text[: live.taken]) else live.unseen
+        outcomes = self._leave("superseded", now)
+        self._decided = [tracked for tracked in self._decided if tracked.id != suggestion_id]
+        self._live = _Tracked(suggestion_id, text, live.left, live.right, live.shown_at, taken=taken, unseen=live.unseen)
+        self._live.edited_at = now
+        self._others = tuple(others)
+        return outcomes
 
     def confirmed(self, suggestion_id: str, chars: int | None, now: float) -> list[Outcome]:
         """The editor says that so many characters (None: all) were accepted. Believed if the document shows them."""
@@ -248,6 +285,9 @@ class Tracker:
         if hole == old_hole:
             return self._leave("ignored", now)
         found = match(hole, live.text)
+        if other := self._accepted_other(hole, inserted, found):
+            outcomes = self.turned_to(other, now)
+            return outcomes + (self._compare(self._live, old_hole, inserted, now) if self._live is not None else [])
         if found is None:
             return self._leave("typed_over", now)
         before, live.taken = live.taken, found.taken
@@ -262,6 +302,17 @@ class Tracker:
         self._accept(live, before, found.taken, now)
         accepted = Accepted(live.id, live.accepted, len(live.text), now - live.shown_at, inferred=True)
         return [accepted, *(self._leave(None, now) if live.taken == len(live.text) else ())]
+
+    def _accepted_other(self, hole: str, inserted: Sequence[str], found: Match | None) -> str:
+        """The other candidate of which a chunk has just come in, more than of the live one; empty: none."""
+        live = self._live
+        if live is None or not self._others or live.accepted or all(typed(piece, live.text[live.taken :]) for piece in inserted):
+            return ""
+        best, name = max(live.taken, found.taken if found else 0), ""
+        for other, text in self._others:
+            if (matched := match(hole, text)) is not None and matched.taken > best:
+                best, name = matched.taken, other
+        return name
 
     def _accept(self, tracked: _Tracked, before: int, taken: int, now: float) -> None:
         if tracked.accepted == 0:
@@ -294,11 +345,11 @@ class Tracker:
         live = self._live
         if live is None:
             return []
-        self._live = None
+        self._live, self._others = None, ()
         visible = now - live.shown_at
         outcomes: list[Outcome] = []
         if live.accepted == 0:
-            if live.taken > 0:
+            if live.taken > live.unseen:
                 outcomes.append(TypedThrough(live.id, live.taken, len(live.text), visible))
             if reason is not None:
                 outcomes.append(Rejected(live.id, reason, visible, inferred))

@@ -241,6 +241,9 @@ class _Demo:
         (workspace / ".tacit.toml").write_text("learning = true\n", encoding="utf-8")
         options = {
             "timeScale": TIME_SCALE,
+            # Every place is asked about and every answer shown: before and after the night alike.
+            "debounceMs": 0,
+            "eagerness": "eager",
             "maxPrefixChars": PREFIX_CHARS,
             "maxSuffixChars": SUFFIX_CHARS,
             "deadlineMs": DEADLINE_MS,
