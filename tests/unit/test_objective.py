@@ -1,5 +1,6 @@
 """The objective's terms against values computed by hand, and the direction of its gradients."""
 
+import dataclasses
 from math import exp, log
 from typing import Any
 
@@ -8,7 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacit.learner.objective import L_MAX, Coefficients, LossInputs, importance_weight, token_kl, topr
+from tacit.learner.clipped import ppo
+from tacit.learner.imitation import awr, rwr
+from tacit.learner.loss import L_MAX, Coefficients, LossInputs, token_kl
+from tacit.learner.objective import importance_weight, topr
+from tacit.learner.preference import kto
 
 ONLY_POLICY = Coefficients(policy=1, hindsight=0, kl_base=0, kl_serving=0)
 
@@ -26,10 +31,14 @@ def inputs(**changes: Any) -> LossInputs:
         "logged": torch.full((2,), log(0.25)),
         "kept": torch.tensor([1.0, 0.0]),
         "blame": torch.tensor([0.0, 1.0]),
+        "reward": torch.tensor([0.5]),
+        "label_weight": torch.tensor([1.0]),
         "advantage": torch.tensor([1.0]),
         "show_weight": torch.tensor([1.0]),
         "temperature": torch.tensor([1.0]),
         "hindsight": torch.tensor([0.0]),
+        "group": torch.tensor([0]),
+        "drift": torch.tensor(0.0),
     }
     return LossInputs(**{**values, **changes})
 
@@ -135,3 +144,37 @@ def test_importance_is_that_of_the_whole_draw() -> None:
     logged = torch.tensor([log(0.5), log(0.125)])  # ratio = (0.25/0.5)·(0.25/0.125) = 1
     out = topr(inputs(logged=logged), ONLY_POLICY)
     assert out.metrics["ratio"] == pytest.approx(exp(0), abs=1e-5)
+
+
+def test_regressions_weigh_a_draw_by_what_it_was_worth() -> None:
+    """rwr by the reward, awr by the advantage; a rating's weight multiplies, it does not sharpen."""
+    once = -2 * log(0.25) / L_MAX
+    rated = inputs(label_weight=torch.tensor([3.0]), advantage=torch.tensor([3.0]))
+    assert float(rwr(inputs(), ONLY_POLICY).loss.detach()) == pytest.approx(exp(0.5 / 0.5) * once)
+    assert float(awr(inputs(), ONLY_POLICY).loss.detach()) == pytest.approx(exp(1.0) * once)
+    assert float(awr(rated, ONLY_POLICY).loss.detach()) == pytest.approx(3 * exp(1.0) * once)
+
+
+def test_a_weight_is_capped() -> None:
+    sharp = dataclasses.replace(ONLY_POLICY, advantage_temperature=0.01)
+    assert float(awr(inputs(), sharp).loss.detach()) == pytest.approx(20 * -2 * log(0.25) / L_MAX)
+
+
+@pytest.mark.parametrize(("advantage", "ratio", "followed"), [(1, 1.1, True), (1, 1.3, False), (-1, 0.9, True), (-1, 0.7, False),
+                                                             (1, 0.5, True), (-1, 3.9, True), (-1, 4.1, False)])  # fmt: skip
+def test_a_ratio_is_followed_until_its_clip(advantage: float, ratio: float, followed: bool) -> None:
+    logged = torch.full((2,), log(0.25 / ratio))
+    made = inputs(advantage=torch.tensor([float(advantage)]), logged=logged)
+    ppo(made, ONLY_POLICY).loss.backward()
+    assert made.logits.grad is not None
+    expected = -advantage * ratio * 0.75 / L_MAX if followed else 0.0
+    assert float(made.logits.grad[0, 1]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_kto_measures_from_the_drift() -> None:
+    """As far from the serving policy as the batch is anyway: not yet good, not yet bad."""
+    logits = torch.tensor([[0.0, 2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]], requires_grad=True)
+    moved = float(logits.detach().log_softmax(-1)[0, 1]) - log(0.25)
+    at_drift = kto(inputs(logits=logits, drift=torch.tensor(moved)), ONLY_POLICY)
+    assert float(at_drift.loss.detach()) == pytest.approx(0.5)
+    assert float(kto(inputs(logits=logits), ONLY_POLICY).loss.detach()) == pytest.approx(1 / (1 + exp(0.1 * moved)), abs=1e-6)

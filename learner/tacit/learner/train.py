@@ -9,8 +9,8 @@ still be used. While training is over it, β grows; at the end the step from the
 budget is met, as in a trust region. A sequence counts with at most ln 10 nats: importance weights are clipped at 10, what is
 rarer costs no more.
 
-A killed run leaves nothing behind that counts; the next one starts again from the same samples and, with the same seed on the
-same machine, takes the same steps.
+With the same seed on the same machine a run takes the same steps. A killed one is gone on with (`checkpoint`): the references
+are computed again, the steps that were taken are not, and the end is the same bit for bit.
 """
 
 import random
@@ -22,7 +22,9 @@ from threading import Event
 import torch
 from torch import Tensor
 
-from tacit.learner.objective import OBJECTIVES, Coefficients, LossInputs, token_kl
+from tacit.learner.checkpoint import Checkpoints, Place, moments, restore
+from tacit.learner.loss import Coefficients, LossInputs, token_kl
+from tacit.learner.objective import OBJECTIVES, READS_WRITTEN, useful
 from tacit.learner.policy import CANDIDATE, Policy, Tree, pack
 from tacit.learner.samples import Sample
 from tacit.protocol.completion import BASE_POLICY
@@ -72,6 +74,8 @@ class TrainResult:
     """Nats per sequence, each counted with at most ln 10, of the candidate as it is now."""
     curve: tuple[dict[str, float], ...]
     """Metrics of each step, per sample."""
+    continued_at: int = 0
+    """Steps that a run before this one had taken when it was interrupted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +87,6 @@ class _Item:
     serving: Tensor
 
 
-def useful(sample: Sample, advantage: float) -> bool:
-    """Does the sample move anything: a policy term with a mask that is not empty, or a written text?"""
-    mask = sample.kept if advantage >= 0 else sample.blame
-    return sample.hindsight > 0 or (advantage != 0 and any(mask))
-
-
 def train(
     policy: Policy,
     samples: Sequence[Sample],
@@ -98,22 +96,24 @@ def train(
     objective: str = "topr",
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     stop: Event | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> TrainResult:
     """Train the candidate. serving: policy_version that serves now. Stopped if `stop` is set meanwhile.
 
-    advantages: one per sample (baseline.advantages).
+    advantages: one per sample (baseline.advantages). checkpoints: where an interrupted run is found and this one is kept.
     """
     halt = stop or Event()
     torch.manual_seed(settings.seed)
     budget = settings.pack_tokens or (640 if policy.device.type == "cpu" else 8192)
-    chosen = [(s, a) for s, a in zip(samples, advantages, strict=True) if useful(s, a)]
+    chosen = [(s, a) for s, a in zip(samples, advantages, strict=True) if useful(s, a, objective)]
 
     # What the fixed policies say at the scored positions, as hidden states.
     items: list[_Item] = []
     for count, (sample, advantage) in enumerate(chosen):
         _check(halt)
         progress("references", count, len(chosen))
-        branches = [sample.tokens, sample.written_tokens if sample.hindsight > 0 else ()]
+        reads = objective in READS_WRITTEN and sample.hindsight > 0
+        branches = [sample.tokens, sample.written_tokens if reads else ()]
         tree = Tree(sample.prompt, branches)
         packed = pack([tree])
         with torch.inference_mode():
@@ -139,9 +139,17 @@ def train(
     coefficients = settings.coefficients
     running_kl, tokens, stopped_early = 0.0, 0, False
     curve: list[dict[str, float]] = []
+    if (place := checkpoints.load() if checkpoints else None) is not None:
+        restore(optimizer, parameters, place)
+        coefficients = replace(coefficients, kl_serving=place.beta)
+        running_kl, tokens, stopped_early = place.running_kl, place.tokens, place.stopped_early
+        curve = list(place.curve)
+    continued_at = len(curve)
 
     with policy.acting(CANDIDATE):
         for step, batch in enumerate(batches):
+            if step < continued_at or stopped_early:
+                continue
             progress("training", step, len(batches))
             rate = settings.learning_rate * min((step + 1) / warm_up, (len(batches) - step) / max(1, len(batches) - warm_up + 1))
             for group in optimizer.param_groups:
@@ -152,7 +160,7 @@ def train(
                 _check(halt)
                 packed = pack([item.tree for item in part])
                 logits = policy.logits(policy.hidden(packed))  # [P, V]
-                out = OBJECTIVES[objective](_inputs(policy, part, logits), coefficients)
+                out = OBJECTIVES[objective](_inputs(policy, part, logits, running_kl), coefficients)
                 (out.loss / len(batch)).backward()  # type: ignore[no-untyped-call]
                 tokens += len(packed.ids)
                 for name, value in {**out.metrics, "loss": float(out.loss.detach())}.items():
@@ -174,12 +182,19 @@ def train(
             }
             curve.append(metrics)
             coefficients = next_coefficients(coefficients, settings.coefficients, running_kl, settings.kl_budget)
-            if running_kl > RUNAWAY * settings.kl_budget:
-                stopped_early = True
-                break
+            stopped_early = running_kl > RUNAWAY * settings.kl_budget
+            last = stopped_early or step == len(batches) - 1
+            if checkpoints and (last or checkpoints.due()):
+                first, second = moments(optimizer, parameters)
+                checkpoints.save(
+                    Place(
+                        step + 1, tokens, running_kl, coefficients.kl_serving, stopped_early, tuple(curve),
+                        tuple(parameters), first, second,
+                    )
+                )  # fmt: skip
         progress("training", len(curve), len(batches))
         share, kl = _shorten(policy, items, start, settings.kl_budget, budget, progress, halt) if curve else (1.0, 0.0)
-    return TrainResult(len(curve), len(items), tokens, stopped_early, share, kl, tuple(curve))
+    return TrainResult(len(curve), len(items), tokens, stopped_early, share, kl, tuple(curve), continued_at)
 
 
 def _shorten(
@@ -260,7 +275,7 @@ def _parts(batch: Sequence[_Item], budget: int) -> list[list[_Item]]:
     return parts
 
 
-def _inputs(policy: Policy, items: Sequence[_Item], logits: Tensor) -> LossInputs:
+def _inputs(policy: Policy, items: Sequence[_Item], logits: Tensor, drift: float) -> LossInputs:
     tokens: list[int] = []
     sample: list[int] = []
     drawn: list[bool] = []
@@ -293,10 +308,14 @@ def _inputs(policy: Policy, items: Sequence[_Item], logits: Tensor) -> LossInput
         logged=floats(logged),
         kept=floats(kept),
         blame=floats(blame),
+        reward=floats([item.sample.reward.value if item.sample.reward.labelled else 0.0 for item in items]),
+        label_weight=floats([item.sample.reward.weight if item.sample.reward.labelled else 0.0 for item in items]),
         advantage=floats([item.advantage for item in items]),
         show_weight=floats([min(1 / item.sample.p_show, MAX_SHOW_WEIGHT) for item in items]),
         temperature=floats([item.sample.temperature for item in items]),
         hindsight=floats([item.sample.hindsight for item in items]),
+        group=torch.arange(len(items), device=policy.device),
+        drift=torch.tensor(drift, dtype=torch.float32, device=policy.device),
     )
 
 
