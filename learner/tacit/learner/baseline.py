@@ -4,7 +4,7 @@ b(x): ridge regression on language, trigger, length and hour, cross-fitted so th
 (LEARNING.md, "Objective").
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import cos, log, pi, sin
 from typing import Any
 
@@ -24,6 +24,7 @@ PRIOR_DEVIATION = 0.4
 MAX_ADVANTAGE = 2.0
 
 Array = npt.NDArray[np.float64]
+Features = Callable[[Sample], dict[str, Any]]
 
 
 def advantages(samples: Sequence[Sample]) -> list[float]:
@@ -46,29 +47,36 @@ def advantages(samples: Sequence[Sample]) -> list[float]:
     return result
 
 
-def expected(samples: Sequence[Sample], rewards: Array) -> Array:
-    """b(x) of each sample, fitted on the other folds only. Shape [len(samples)]."""
+def expected(samples: Sequence[Sample], rewards: Array, features: Features | None = None) -> Array:
+    """b(x) of each sample, fitted on the other folds only. Shape [len(samples)]. features: what of a sample it may look at."""
     count = len(samples)
     if count < 2:
         return np.zeros(count)
-    features = DictVectorizer(sparse=False).fit_transform([_features(s) for s in samples])
+    table = DictVectorizer(sparse=False).fit_transform([(features or _features)(s) for s in samples])
     fold = np.arange(count) % min(FOLDS, count)
     predicted = np.zeros(count)
     for number in range(int(fold.max()) + 1):
         out = fold == number
         # Strong regularisation: with a handful of samples this is the mean of the others.
-        model: Any = Ridge(alpha=10.0).fit(features[~out], rewards[~out])
-        predicted[out] = model.predict(features[out])
+        model: Any = Ridge(alpha=10.0).fit(table[~out], rewards[~out])
+        predicted[out] = model.predict(table[out])
     return np.clip(predicted, -1.0, 1.0)
 
 
-def _features(sample: Sample) -> dict[str, Any]:
+def place_features(sample: Sample) -> dict[str, Any]:
+    """Of the place alone: the same whatever is suggested there."""
     hour = 2 * pi * (sample.at.hour + sample.at.minute / 60) / 24
     return {
         "language": sample.context.language,
         "trigger": sample.trigger,
-        "length": log(1 + len(sample.text)),
-        "lines": float(sample.text.count("\n")),
         "hour_sin": sin(hour),
         "hour_cos": cos(hour),
+    }
+
+
+def _features(sample: Sample) -> dict[str, Any]:
+    return {
+        **place_features(sample),
+        "length": log(1 + len(sample.text)),
+        "lines": float(sample.text.count("\n")),
     }

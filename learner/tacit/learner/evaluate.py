@@ -1,12 +1,18 @@
 """What a policy says about given texts, and what it writes itself. Touches the policy's tensors, changes nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 
+from tacit.learner.objective import token_kl
 from tacit.learner.policy import Policy, Tree, pack
 from tacit.protocol.fim import QWEN
+
+EXACT_PARAMETERS = 2_000_000_000
+"""Up to this size the checks compute in fp32; beyond it the memory is not there, and bf16 is within the bound as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +24,49 @@ class Text:
     temperature: float = 1.0
 
 
+@contextmanager
+def exactly(policy: Policy) -> Iterator[None]:
+    """Within: fp32, where there is memory for it."""
+    if policy.size > EXACT_PARAMETERS:
+        yield
+        return
+    with policy.exact():
+        yield
+
+
 def log_probabilities(
     policy: Policy, version: str, texts: Sequence[Text], tick: Callable[[int], None] = lambda done: None
 ) -> list[list[float]]:
-    """log π of each token of each text, nats, at that text's temperature."""
+    """log π of each token of each text, nats, at that text's temperature. Texts of one prompt, side by side, share its cost."""
     result: list[list[float]] = []
     with torch.inference_mode(), policy.acting(version):
+        for prompt, group in groupby(texts, key=lambda text: tuple(text.prompt)):
+            tick(len(result))
+            branches = list(group)
+            packed = pack([Tree(prompt, [text.tokens for text in branches])])
+            sizes = [len(text.tokens) for text in branches]
+            temperatures = torch.tensor([text.temperature for text in branches]).repeat_interleave(torch.tensor(sizes))
+            logits = policy.logits(policy.hidden(packed))
+            logits = logits / temperatures[:, None].to(logits)
+            chosen = logits.log_softmax(-1).gather(1, packed.targets[:, None].to(logits.device))[:, 0]
+            result += [part.tolist() for part in torch.split(chosen, sizes)]
+    return result
+
+
+def drift(
+    policy: Policy, reference: str, version: str, texts: Sequence[Text], tick: Callable[[int], None] = lambda done: None
+) -> list[tuple[float, ...]]:
+    """KL(reference‖version) at each token of each text, nats, over the full vocabulary at temperature 1."""
+    result: list[tuple[float, ...]] = []
+    with torch.inference_mode():
         for count, text in enumerate(texts):
             tick(count)
             packed = pack([Tree(text.prompt, [text.tokens])])
-            logits = policy.logits(policy.hidden(packed)) / text.temperature
-            chosen = logits.log_softmax(-1).gather(1, packed.targets[:, None].to(logits.device))[:, 0]
-            result.append(chosen.tolist())
+            with policy.acting(reference):
+                fixed = policy.logits(policy.hidden(packed))
+            with policy.acting(version):
+                moved = policy.logits(policy.hidden(packed)).log_softmax(-1)
+            result.append(tuple(token_kl(fixed, moved).tolist()))
     return result
 
 

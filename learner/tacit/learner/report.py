@@ -117,7 +117,7 @@ def _gate(report: Mapping[str, Any]) -> list[str]:
     for check in report["checks"]:
         lines.append(f"- {VERDICTS[check['verdict']]}: {check['name']}. {check['message']}")
     lines += [f"- not reached: {step}." for step in report.get("not_reached", ())]
-    lines += ["", "| check | figure | found | 95 % interval | bound |", "|---|---|---|---|---|"]
+    lines += ["", "| check | figure | found | interval | bound |", "|---|---|---|---|---|"]
     for check in report["checks"]:
         lines += [
             f"| {check['name']} | {m['what']} | {m['value']:.4g} | {_interval(m)} | {m['bound']} |" for m in check["measured"]

@@ -5,6 +5,8 @@ measures the figures is `tacit.learner.trial`; shadow and canary (7) are the ser
 """
 
 from tacit.learner.gate.check import Check, Interval, Measure, Verdict, clusters, decided, paired_bootstrap
+from tacit.learner.gate.execution import Executed, execution, not_run
+from tacit.learner.gate.forgetting import FORGETTING, Drift, forgetting
 from tacit.learner.gate.integrity import Agreement, agreement, differs
 from tacit.learner.gate.replay import (
     MIN_HELD_OUT,
@@ -17,25 +19,42 @@ from tacit.learner.gate.replay import (
     shown,
     similarity,
 )
+from tacit.learner.gate.safety import Invited, Names, Remembered, leaks, memorised, unresolved
+from tacit.learner.gate.value import CLIP, Draw, value
 
 __all__ = [
+    "CLIP",
+    "FORGETTING",
     "MIN_HELD_OUT",
     "Agreement",
     "Check",
+    "Draw",
+    "Drift",
+    "Executed",
     "Generated",
     "HeldOut",
     "Interval",
+    "Invited",
     "Measure",
+    "Names",
+    "Remembered",
     "Verdict",
     "agreement",
     "clusters",
     "decided",
     "differs",
     "edit_similarity",
+    "execution",
+    "forgetting",
+    "leaks",
     "length",
+    "memorised",
+    "not_run",
     "paired_bootstrap",
     "perplexity",
     "prefix_match",
     "shown",
     "similarity",
+    "unresolved",
+    "value",
 ]

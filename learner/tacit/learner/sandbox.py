@@ -1,0 +1,131 @@
+"""Runs Python programs that a model wrote, shut in. Touches processes and temporary folders; never without bubblewrap.
+
+Inside: no network, no other process, no home, no environment, a read-only system, one writable folder in memory that is gone
+afterwards, and limits of CPU time, memory, file size, open files and processes. The limits are set inside, in the sandbox's own
+user namespace: outside, the number of processes would count everything that the user runs. Started by root, the program runs as
+nobody.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+CPU_SECONDS, WALL_SECONDS = 5, 60
+"""Wall time is generous: a busy machine is not a wrong answer."""
+MEMORY: Final = 512 << 20
+FILE_BYTES: Final = 16 << 20
+OPEN_FILES: Final = 64
+PROCESSES: Final = 16
+NOBODY: Final = 65534
+SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache")
+
+_START = f"""
+import os, resource, sys
+if os.getuid() == 0:
+    os.setgroups([]), os.setgid({NOBODY}), os.setuid({NOBODY})
+for limit, most in (
+    (resource.RLIMIT_CPU, {CPU_SECONDS}), (resource.RLIMIT_AS, {MEMORY}), (resource.RLIMIT_FSIZE, {FILE_BYTES}),
+    (resource.RLIMIT_NOFILE, {OPEN_FILES}), (resource.RLIMIT_NPROC, {PROCESSES}), (resource.RLIMIT_CORE, 0),
+):
+    resource.setrlimit(limit, (most, most))
+del os, resource, limit, most
+exec(compile(sys.stdin.read(), "program", "exec"), {{"__name__": "__main__"}})
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    ok: bool
+    """It ended by itself, without an error."""
+    output: str
+    """The end of what it wrote, both streams."""
+
+
+@cache
+def missing() -> str:
+    """Why nothing can be run here, as a sentence; empty if it can."""
+    if shutil.which("bwrap") is None:
+        return "bubblewrap is not installed (Debian: apt install bubblewrap)."
+    try:
+        ran = _run("print(6 * 7)")
+    except OSError as error:
+        return f"bubblewrap cannot be started: {error}."
+    if ran.output.strip() == "42":
+        return ""
+    return f"bubblewrap cannot make a sandbox on this machine: {ran.output.strip()[-200:] or 'it said nothing'}."
+
+
+def run(program: str) -> Ran:
+    """Run a program with this Python's standard library. RuntimeError where there is no sandbox: ask `missing` first."""
+    if why := missing():
+        raise RuntimeError(why)
+    return _run(program)
+
+
+def _run(program: str) -> Ran:
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            _command(),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={"PATH": os.defpath},
+            cwd="/",
+        )
+        try:
+            process.communicate(program.encode(errors="replace"), timeout=WALL_SECONDS)
+            ok = process.returncode == 0
+        except subprocess.TimeoutExpired:
+            ok = False
+        finally:
+            # The sandbox's first process: with it dies everything inside.
+            process.kill()
+            process.wait()
+        size = output.seek(0, os.SEEK_END)
+        output.seek(max(0, size - 2000))
+        return Ran(ok, output.read().decode(errors="replace"))
+
+
+def _command() -> list[str]:
+    bwrap = shutil.which("bwrap") or "bwrap"
+    python = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
+    if not Path(python).exists():
+        python = str(Path(sys.executable).resolve())
+    binds = [path for path in SYSTEM if Path(path).exists()]
+    if not any(Path(sys.base_prefix).is_relative_to(path) for path in binds):
+        binds.append(sys.base_prefix)
+    # Its folders inside would be as closed as those outside, which may be a home.
+    parents = [str(path) for path in reversed(Path(sys.base_prefix).parents) if len(path.parts) > 1]
+    shut = ["--unshare-all"]
+    if os.geteuid() == 0:
+        # A root that is only mapped stays the owner of the system's files, and its processes are not counted: no new namespace
+        # of users then, but another user.
+        shut = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    return [
+        *(bwrap, *shut, "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"),
+        *(argument for name in ("CAP_SETUID", "CAP_SETGID") if os.geteuid() == 0 for argument in ("--cap-add", name)),
+        *(argument for path in parents if path not in binds for argument in ("--perms", "0755", "--dir", path)),
+        *(argument for path in binds for argument in ("--ro-bind", path, path)),
+        *(
+            "--proc",
+            "/proc",
+            "--dev",
+            "/dev",
+            "--perms",
+            "1777",
+            "--size",
+            str(FILE_BYTES),
+            "--tmpfs",
+            "/tmp",
+            "--remount-ro",
+            "/dev",
+        ),
+        *("--chdir", "/tmp"),
+        *(python, "-I", "-S", "-B", "-c", _START),
+    ]
