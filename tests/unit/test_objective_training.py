@@ -2,26 +2,20 @@
 
 import dataclasses
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import pytest
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from tiny_training import SAMPLES, SETTINGS, policy, sample
 
+from tacit.learner.checkpoint import Checkpoints, discard, key_of
 from tacit.learner.evaluate import Text, log_probabilities
-from tacit.learner.objective import Coefficients
+from tacit.learner.loss import Coefficients
+from tacit.learner.objective import OBJECTIVES, READS_WRITTEN
 from tacit.learner.policy import CANDIDATE, Policy, Tree, pack
-from tacit.learner.reward import Reward
 from tacit.learner.samples import Sample
 from tacit.learner.train import Stopped, TrainResult, TrainSettings, next_coefficients, train
-from tacit.protocol.completion import Context
-
-VOCABULARY = 64
-WRITTEN = (5, 6, 7, 8)
-SETTINGS = TrainSettings(learning_rate=1e-2, batch=4, epochs=3, kl_budget=100.0)
 
 
 @pytest.fixture(autouse=True)
@@ -33,54 +27,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def base_model() -> Any:
-    torch.manual_seed(7)
-    config = Qwen2Config(
-        vocab_size=VOCABULARY, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, max_position_embeddings=256, tie_word_embeddings=False,
-    )  # fmt: skip
-    model: Any = Qwen2ForCausalLM(config)
-    with torch.no_grad():
-        # Far from flat, so that there is something to unlearn.
-        model.lm_head.weight.mul_(20)
-    return model.bfloat16().requires_grad_(False).eval()
-
-
-def policy(parent: Path | None = None) -> Policy:
-    return Policy(base_model(), parent=parent, seed=1)
-
-
-def sample(number: int, *, value: float = -0.25, hindsight: float = 0.5) -> Sample:
-    tokens = (10 + number % 5, 20, 21)
-    return Sample(
-        suggestion_id=f"s{number}",
-        session=f"session-{number // 4}",
-        at=datetime(2026, 11, 20, tzinfo=UTC) + timedelta(minutes=number),
-        policy_version="base",
-        context=Context(path="a.py", language="python", prefix="", suffix=""),
-        trigger="automatic",
-        text="abc",
-        p_show=1.0,
-        temperature=1.0,
-        prompt=tuple(1 + (number * k) % 50 for k in range(1, 8 + number % 3)),
-        tokens=tokens,
-        logprobs=(-4.0,) * len(tokens),
-        kept=(1.0,) * len(tokens),
-        blame=(0.0, 1.0, 0.7),
-        written="w",
-        written_tokens=WRITTEN,
-        hindsight=hindsight,
-        reward=Reward(value, {}, "", 1.0, "rejected"),
-    )
-
-
-SAMPLES = [sample(i) for i in range(16)]
-
-
 def learn(
-    model: Policy, settings: TrainSettings = SETTINGS, samples: list[Sample] = SAMPLES, serving: str = "base"
+    model: Policy,
+    settings: TrainSettings = SETTINGS,
+    samples: list[Sample] = SAMPLES,
+    serving: str = "base",
+    objective: str = "topr",
+    checkpoints: Checkpoints | None = None,
 ) -> TrainResult:
-    return train(model, samples, [s.reward.value for s in samples], serving, settings)
+    advantages = [s.reward.value for s in samples]
+    return train(model, samples, advantages, serving, settings, objective, checkpoints=checkpoints)
 
 
 def likelihood(model: Policy, version: str, samples: list[Sample] = SAMPLES) -> float:
@@ -200,3 +156,101 @@ def test_beta_follows_the_budget() -> None:
     assert next_coefficients(over, start, kl=0.3, budget=0.35) == over
     assert next_coefficients(over, start, kl=0.1, budget=0.35).kl_serving == pytest.approx(0.05)
     assert next_coefficients(start, start, kl=0.0, budget=0.35).kl_serving == pytest.approx(0.05)
+
+
+def own_draws(model: Policy) -> list[Sample]:
+    """What the base itself would say at these places, every second one of them kept, the others replaced by what was written."""
+    made = []
+    for number in range(16):
+        place = sample(number)
+        tokens: list[int] = []
+        for _ in range(3):
+            with torch.inference_mode(), model.acting("base"):
+                row = model.logits(model.hidden(pack([Tree(place.prompt, [[*tokens, 0]])])))[-1]
+            tokens.append(int(row.argsort(descending=True)[number % 3]))
+        (said,) = log_probabilities(model, "base", [Text(place.prompt, tokens)])
+        value = 0.8 if number % 2 else -0.8
+        made.append(
+            dataclasses.replace(
+                place,
+                tokens=tuple(tokens),
+                logprobs=tuple(said),
+                hindsight=0.0 if value > 0 else 0.5,
+                blame=(1.0, 0.7, 0.5),
+                reward=dataclasses.replace(place.reward, value=value),
+            )
+        )
+    return made
+
+
+@pytest.mark.parametrize("objective", sorted(OBJECTIVES))
+def test_a_night_lowers_its_own_loss(objective: str) -> None:
+    model = policy()
+    samples = own_draws(model)
+    settings = dataclasses.replace(SETTINGS, epochs=4, batch=len(samples), coefficients=Coefficients(kl_base=0, kl_serving=0))
+    replaced = [s for s in samples if s.hindsight]
+    kept = [Text(s.prompt, s.tokens) for s in samples if not s.hindsight]
+    lost = [Text(s.prompt, s.tokens) for s in replaced]
+
+    def mean(texts: list[Text]) -> float:
+        return sum(map(sum, log_probabilities(model, CANDIDATE, texts))) / len(texts)
+
+    written, good, bad = likelihood(model, CANDIDATE, replaced), mean(kept), mean(lost)
+    result = learn(model, settings, samples, objective=objective)
+    losses = [step["loss"] for step in result.curve]
+    assert result.steps == 4 and losses[-1] < losses[0]
+    if objective in READS_WRITTEN:
+        assert likelihood(model, CANDIDATE, replaced) > written + 0.1
+    if objective not in ("sft", "dpo"):
+        assert mean(kept) - good > mean(lost) - bad, "what was kept gains on what was not"
+
+
+def interrupted(folder: Path, after: int, key: str, settings: TrainSettings = SETTINGS) -> None:
+    """A run that ends itself after so many steps."""
+    stop = Event()
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage == "training" and done == after:
+            stop.set()
+
+    advantages = [s.reward.value for s in SAMPLES]
+    with pytest.raises(Stopped):
+        train(policy(), SAMPLES, advantages, "base", settings, "topr", progress, stop, Checkpoints(folder, key, every=0))
+
+
+def test_an_interrupted_run_ends_where_a_whole_one_does(tmp_path: Path) -> None:
+    # A budget that β has to follow: it is part of the place.
+    settings = dataclasses.replace(SETTINGS, kl_budget=0.3)
+    whole, continued = policy(), policy()
+    expected = learn(whole, settings)
+    assert expected.curve[7]["beta"] > SETTINGS.coefficients.kl_serving
+    interrupted(tmp_path / "one", 7, "key", settings)
+    found = learn(continued, settings, checkpoints=Checkpoints(tmp_path / "two", "key"))
+    assert found == dataclasses.replace(expected, continued_at=7)
+    assert all(torch.equal(a, b) for a, b in zip(whole.trainable(), continued.trainable(), strict=True))
+    # One place is kept, and none once the run has ended.
+    assert [path.parent.name for path in tmp_path.glob("*/checkpoint*")] == ["two"]
+    discard(tmp_path / "two")
+    assert not list(tmp_path.glob("*/checkpoint*"))
+
+
+def test_another_training_starts_from_the_beginning(tmp_path: Path) -> None:
+    interrupted(tmp_path / "one", 7, key_of("base", SETTINGS, SAMPLES))
+    changed = [*SAMPLES[:-1], dataclasses.replace(SAMPLES[-1], hindsight=0.4)]
+    for other in (key_of("base", SETTINGS, changed), key_of("base", dataclasses.replace(SETTINGS, seed=1), SAMPLES)):
+        assert Checkpoints(tmp_path / "two", other).load() is None
+    assert Checkpoints(tmp_path / "two", key_of("base", SETTINGS, SAMPLES)).load() is not None
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "header"])
+def test_a_damaged_place_is_not_gone_on_from(tmp_path: Path, damage: str) -> None:
+    interrupted(tmp_path / "one", 7, "key")
+    path = tmp_path / "one" / "checkpoint.safetensors"
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    else:
+        content[-9 if damage == "flipped" else 12] ^= 1
+    path.write_bytes(content)
+    result = learn(policy(), checkpoints=Checkpoints(tmp_path / "two", "key"))
+    assert (result.continued_at, result.steps) == (0, 12)
