@@ -46,6 +46,8 @@ async def test_too_few_samples_change_nothing(server: ServerProcess) -> None:
     outcome = await run(server)
     assert outcome.state == "skipped"
     assert "3 labelled" in outcome.message and "20 are needed" in outcome.message
+    assert "3 labelled suggestions" in outcome.report["show_policy"]["message"]
+    assert outcome.report_path is not None and "The show policy stays" in outcome.report_path.read_text()
     assert await policy_version(server) == "base"
     assert not list(server.home.adapters.glob("*")) if server.home.adapters.exists() else True
     assert (await server.client.runs())[0].state == "skipped"
