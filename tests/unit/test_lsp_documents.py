@@ -106,3 +106,29 @@ def test_a_text_that_is_binary_or_too_large_is_not_kept() -> None:
     document.give_up(unusable(document.text))
     assert "4 million" in document.refused
     assert (document.text, document.offset_at(Position(3, 3))) == ("", 0)
+
+
+def test_what_is_taken_out_and_put_back_is_no_change() -> None:
+    document = _document("total = x")
+    word = Range(Position(0, 8), Position(0, 9))
+    start = Range(Position(0, 8), Position(0, 8))
+    [step] = document.change(2, [TextDocumentContentChangePartial(word, ""), TextDocumentContentChangePartial(start, "x + y")])
+    assert (step.edit.start, step.edit.end, step.edit.text) == (9, 9, " + y")
+    assert (step.before, step.after) == ("total = x", document.text)
+
+
+@given(
+    st.text(alphabet="ab", max_size=6),
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.text(alphabet="ab", max_size=2))),
+)
+def test_joined_steps_still_lead_from_the_old_text_to_the_new(text: str, edits: list[tuple[int, int, str]]) -> None:
+    document = _document(text)
+    at = text
+    changes = [
+        TextDocumentContentChangePartial(Range(Position(0, min(one, other)), Position(0, max(one, other))), inserted)
+        for one, other, inserted in edits
+    ]
+    for step in document.change(2, changes):
+        assert step.before == at and step.edit.apply(step.before) == step.after
+        at = step.after
+    assert at == document.text

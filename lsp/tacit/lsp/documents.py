@@ -42,6 +42,22 @@ def well_formed(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
+def joined(steps: Sequence[Step]) -> list[Step]:
+    """The same change without what it takes out and puts back: a menu's entry replaces the word before the cursor by itself and
+    more, in two edits."""
+    told: list[Step] = []
+    for step in steps:
+        last = told[-1] if told else None
+        if last is not None and not last.edit.text and step.edit.start == step.edit.end == last.edit.start:
+            removed = last.before[last.edit.start : last.edit.end]
+            if step.edit.text.startswith(removed):
+                rest = Edit(last.edit.end, last.edit.end, step.edit.text[len(removed) :])
+                told[-1] = Step(rest, last.before, step.after)
+                continue
+        told.append(step)
+    return told
+
+
 @dataclass(slots=True)
 class Document:
     uri: str
@@ -61,7 +77,7 @@ class Document:
         return "\r\n" if found is not None and found.group() == "\r\n" else "\n"
 
     def change(self, version: int, changes: Sequence[TextDocumentContentChangeEvent]) -> list[Step]:
-        """Apply the contentChanges of one didChange in order; returns each with the text around it."""
+        """Apply the contentChanges of one didChange in order; returns them, joined, each with the text around it."""
         steps = []
         for change in changes:
             edit = self._edit(change)
@@ -71,7 +87,7 @@ class Document:
                 self._starts = _moved_starts(self._starts, edit, self.text)
             steps.append(Step(edit, before, self.text))
         self.version = version
-        return steps
+        return joined(steps)
 
     def give_up(self, reason: str) -> None:
         """Its text is no longer kept."""
