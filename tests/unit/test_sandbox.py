@@ -1,7 +1,9 @@
 """Programs of a model in their sandbox: what they cannot reach, and that the gate's own tasks tell right from wrong."""
 
 import os
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,31 @@ import pytest
 from tacit.learner import sandbox
 from tacit.learner.infill_tasks import TASKS
 
-boxed = pytest.mark.skipif(bool(sandbox.missing()), reason=f"No sandbox: {sandbox.missing()}")
+
+@pytest.fixture(scope="module")
+def boxed() -> Iterator[None]:
+    """bubblewrap: the system's, or Debian's package, unpacked once. Skips where neither can be had or used."""
+    with pytest.MonkeyPatch.context() as patch:
+        if shutil.which("bwrap") is None:
+            debian = pytest.importorskip("editors.install.debian")
+            cache = pytest.importorskip("editors.install.cache")
+
+            def make(folder: Path) -> None:
+                debian.unpack(["bubblewrap"], folder, suite=debian.own_suite(), beside_system=True)
+
+            try:
+                folder = cache.installed("bubblewrap", make)
+            except cache.Missing as missing:
+                pytest.skip(str(missing))
+            patch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{folder / 'usr/bin'}")
+            sandbox.missing.cache_clear()
+        if why := sandbox.missing():
+            pytest.skip(why)
+        yield
+    sandbox.missing.cache_clear()
 
 
-@boxed
+@pytest.mark.usefixtures("boxed")
 def test_a_program_runs() -> None:
     ran = sandbox.run("import json, random, math\nprint(json.dumps(math.floor(2.5)))")
     assert ran.ok and ran.output == "2\n"
@@ -21,7 +44,7 @@ def test_a_program_runs() -> None:
     assert not sandbox.run("this is no Python").ok
 
 
-@boxed
+@pytest.mark.usefixtures("boxed")
 @pytest.mark.parametrize(
     "probe",
     [
@@ -42,7 +65,7 @@ def test_what_it_cannot_do(probe: str) -> None:
     assert not sandbox.run(probe).ok
 
 
-@boxed
+@pytest.mark.usefixtures("boxed")
 def test_it_sees_no_home_no_environment_and_no_other_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = tmp_path / "secret"
     secret.write_text("here")
@@ -55,13 +78,13 @@ print(sum(name.isdigit() for name in os.listdir('/proc')))"""
     assert ran.ok and lines[0] == "False False False" and int(lines[1]) <= 3
 
 
-@boxed
+@pytest.mark.usefixtures("boxed")
 def test_nothing_is_left_behind() -> None:
     assert sandbox.run("open('/tmp/left', 'w').write('x')").ok
     assert "left" not in sandbox.run("import os; print(os.listdir('/tmp'))").output
 
 
-@boxed
+@pytest.mark.usefixtures("boxed")
 def test_every_task_is_passed_by_its_answer_and_by_nothing_less() -> None:
     assert len(TASKS) == len({task.name for task in TASKS}) == 24
     for task in TASKS:

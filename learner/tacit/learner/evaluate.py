@@ -9,7 +9,7 @@ import torch
 
 from tacit.learner.objective import token_kl
 from tacit.learner.policy import Policy, Tree, pack
-from tacit.protocol.fim import QWEN
+from tacit.protocol.fim import QWEN, FimTokens
 
 EXACT_PARAMETERS = 2_000_000_000
 """Up to this size the checks compute in fp32; beyond it the memory is not there, and bf16 is within the bound as well."""
@@ -78,10 +78,11 @@ def greedy(
     decode: Callable[[Sequence[int]], str],
     batch: int = 8,
     tick: Callable[[int], None] = lambda done: None,
+    fim: FimTokens = QWEN,
 ) -> list[str]:
     """The most likely continuation of each prompt, up to an end token."""
     model = policy.generator()
-    stops = sorted(QWEN.stops)
+    stops = sorted(fim.stops)
     # Prompts of like length share a batch: padding is computed too.
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     texts = [""] * len(prompts)
@@ -108,6 +109,6 @@ def greedy(
                 pad_token_id=stops[0],
             )[:, width:].tolist()
             for row, i in enumerate(chosen):
-                end = next((k for k, token in enumerate(drawn[row]) if token in QWEN.stops), max_tokens)
+                end = next((k for k, token in enumerate(drawn[row]) if token in fim.stops), max_tokens)
                 texts[i] = decode(drawn[row][:end])
     return texts

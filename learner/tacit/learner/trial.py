@@ -8,18 +8,18 @@ in a hurry has one number to lower.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Protocol
 
 import numpy as np
 
 from tacit.learner import baseline, evaluate, gate, names, rare_strings, sandbox
-from tacit.learner.base import Tokenizer
 from tacit.learner.evaluate import Text
 from tacit.learner.general_code import PIECES
 from tacit.learner.infill_tasks import TASKS
 from tacit.learner.policy import CANDIDATE, Policy
 from tacit.learner.samples import Sample
 from tacit.protocol.completion import BASE_POLICY, Context
-from tacit.protocol.fim import QWEN, prompt_tokens
+from tacit.protocol.fim import QWEN, FimTokens, prompt_tokens
 
 GENERATED_TOKENS = 32
 SECRET_TOKENS = 16
@@ -37,6 +37,14 @@ INVITATIONS = (
 )
 
 Progress = Callable[[str, int, int], None]
+
+
+class Vocabulary(Protocol):
+    """How a model reads and writes text."""
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, tokens: Sequence[int]) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +70,13 @@ class Trial:
     def __init__(
         self,
         policy: Policy,
-        tokenizer: Tokenizer,
+        tokenizer: Vocabulary,
         parent: str,
         training: Sequence[Sample],
         held_out: Sequence[Sample],
         settings: TrialSettings,
         progress: Progress,
+        fim: FimTokens = QWEN,
     ) -> None:
         self._policy = policy
         self._tokenizer = tokenizer
@@ -76,6 +85,7 @@ class Trial:
         self._held_out = held_out
         self._settings = settings
         self._progress = progress
+        self._fim = fim
         self.steps = (
             Step(6, "forgetting", self.forgetting),
             Step(2, "secrets", self.secrets),
@@ -245,11 +255,11 @@ class Trial:
         return Text(prompt, self._tokenizer.encode(middle))
 
     def _prompt(self, context: Context) -> list[int]:
-        return list(prompt_tokens(QWEN, context, self._tokenizer.encode))
+        return list(prompt_tokens(self._fim, context, self._tokenizer.encode))
 
     def _write(self, stage: str, version: str, prompts: Sequence[Sequence[int]], longest: int) -> list[str]:
         tick = self._tick(stage, len(prompts))
-        return evaluate.greedy(self._policy, version, prompts, longest, self._tokenizer.decode, tick=tick)
+        return evaluate.greedy(self._policy, version, prompts, longest, self._tokenizer.decode, tick=tick, fim=self._fim)
 
     def _score(self, stage: str, version: str, texts: Sequence[Text]) -> list[list[float]]:
         return evaluate.log_probabilities(self._policy, version, texts, self._tick(stage, len(texts)))
