@@ -18,7 +18,8 @@ COUNT = 36
 MINUTE = timedelta(minutes=1)
 # Large steps: the tiny model has a hundredth of the parameters. The budget is tested with the training loop.
 TRAIN = TrainSettings(learning_rate=1e-2, batch=4, epochs=4, kl_budget=3.0)
-OPTIONS = LearnOptions(project=PROJECT, min_samples=20, probes=12, generations=12, train=TRAIN)
+# So is how far it may move from a base that knows nothing.
+OPTIONS = LearnOptions(project=PROJECT, min_samples=20, probes=12, generations=12, forgetting=50.0, train=TRAIN)
 
 
 async def draw(client: TacitClient, number: int) -> list[Event]:

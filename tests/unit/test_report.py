@@ -1,11 +1,14 @@
 """The report of a run: every check with verdict, figure, interval and bound, for a person and for a program."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tacit.learner import gate, report
 from tacit.learner.gate import Executed, Generated, HeldOut
+from tacit.learner.run import examine
+from tacit.learner.trial import Step
 
 RUN: dict[str, Any] = {
     "run": "r1", "project": "p", "objective": "topr", "parent": "base", "adapter": "p@000001", "seconds": 61.0,
@@ -39,3 +42,33 @@ def test_every_verdict_is_said_as_what_it_is(tmp_path: Path) -> None:
 def test_what_a_refusal_left_out_is_said() -> None:
     text = report.readable(of(gate.shown([Generated("a", "a", "")] * 9), state="refused", not_reached=["execution (step 3)"]))
     assert "- not reached: execution (step 3)." in text and "canary" not in text
+
+
+async def test_the_first_refusal_ends_it() -> None:
+    """What cannot be told, or not be run, does not; and nothing after a refusal is measured."""
+    measured: list[str] = []
+
+    def step(number: int, title: str, *checks: gate.Check) -> Step:
+        def measure() -> list[gate.Check]:
+            measured.append(title)
+            return list(checks)
+
+        return Step(number, title, measure)
+
+    async def do(work: Callable[[], list[gate.Check]]) -> list[gate.Check]:
+        return work()
+
+    async def passed(checks: Sequence[gate.Check]) -> bool:
+        return not any(check.refused for check in checks)
+
+    steps = [
+        step(5, "value", gate.value([])),
+        step(3, "execution", gate.not_run("There is no bubblewrap.")),
+        step(6, "forgetting", gate.forgetting([])),
+        step(4, "completions", gate.shown([Generated("a", "a", "a")])),
+    ]
+    found: dict[str, Any] = {}
+    assert not await examine(steps, do, passed, found)
+    assert measured == ["value", "execution", "forgetting"]
+    assert found["not_reached"] == ["completions (step 4)"] and list(found["gate_seconds"]) == measured
+    assert await examine([*steps[:2], steps[3]], do, passed, rest := {}) and "not_reached" not in rest

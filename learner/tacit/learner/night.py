@@ -1,10 +1,9 @@
-"""The heavy steps of one run, each a plain blocking call: prepare, check the logs, train, probe, replay. Touches the model,
+"""The heavy steps of one run, each a plain blocking call: prepare, check the logs, train, probe. Touches the model,
 the cache and the run's folder; never the network.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -18,6 +17,7 @@ from tacit.learner.evaluate import Text
 from tacit.learner.policy import CANDIDATE, Policy
 from tacit.learner.samples import Sample, sample_of
 from tacit.learner.train import TrainResult, TrainSettings, train
+from tacit.learner.trial import Trial, TrialSettings
 from tacit.protocol.adapters import Probe, ProbeResponse
 from tacit.protocol.completion import BASE_POLICY
 from tacit.protocol.events import SuggestionRecord
@@ -31,12 +31,9 @@ LONGEST_PROMPT = 3500
 """Tokens; longer ones do not fit into the engine's context either."""
 CHECKED_TOKENS = 6000
 """How much is read again in the first check: half a minute on two cores."""
-EXACT_PARAMETERS = 2_000_000_000
-"""Up to this size the checks compute in fp32; beyond it the memory is not there, and bf16 is within the bound as well."""
 PROBE_TOKENS = 2
 RECORDED_PROBES = 8
 """How many probes the report keeps, for the server to repeat at every promotion."""
-GENERATED_TOKENS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +88,7 @@ class Night:
             if self._usable(sample.policy_version):
                 chosen.append(sample)
         tokens: list[gate.Agreement] = []
-        with self._exactly():
+        with evaluate.exactly(self.policy):
             for version in sorted({s.policy_version for s in chosen}):
                 drawn = [s for s in chosen if s.policy_version == version]
                 texts = [Text(s.prompt, s.tokens, s.temperature) for s in drawn]
@@ -129,7 +126,7 @@ class Night:
     def check_probes(self, answer: ProbeResponse) -> tuple[list[gate.Check], list[Probe]]:
         """(checks of step 1, probes for the report: what the engine must say again whenever it loads this adapter)."""
         texts = [Text(p.prompt, p.tokens) for p in answer.candidate]
-        with self._exactly():
+        with evaluate.exactly(self.policy):
             found = self._score("comparing with the engine", CANDIDATE, texts)
         tokens = [
             gate.Agreement(engine, trainer)
@@ -145,39 +142,9 @@ class Night:
         ]
         return checks, [probe for probe in answer.candidate if probe.tokens][:RECORDED_PROBES]
 
-    def replay(self, held_out: Sequence[Sample], generations: int, seed: int) -> list[gate.Check]:
-        """Step 4: perplexity on what was written, and what is written greedily, under what serves and under the candidate."""
-        written = [s for s in held_out if s.written_tokens]
-        texts = [Text(s.prompt, s.written_tokens) for s in written]
-        before = self._score("held-out text, what serves", self._parent, texts)
-        after = self._score("held-out text, candidate", CANDIDATE, texts)
-        measured = [
-            gate.HeldOut(s.session, s.context.path, len(s.written_tokens), sum(old), sum(new))
-            for s, old, new in zip(written, before, after, strict=True)
-        ]
-        chosen = written[-generations:] if generations else []
-        longest = min(GENERATED_TOKENS, max((len(s.written_tokens) for s in chosen), default=1) + 8)
-        written_by = {
-            version: evaluate.greedy(
-                self.policy,
-                version,
-                [s.prompt for s in chosen],
-                longest,
-                self.tokenizer.decode,
-                tick=lambda done: self._progress("held-out completions", done, len(chosen)),
-            )
-            for version in (self._parent, CANDIDATE)
-        }
-        generated = [
-            gate.Generated(s.written, cut(old, s.written), cut(new, s.written))
-            for s, old, new in zip(chosen, written_by[self._parent], written_by[CANDIDATE], strict=True)
-        ]
-        return [
-            gate.perplexity(measured, seed),
-            gate.similarity(generated, seed),
-            gate.length(generated, seed),
-            gate.shown(generated),
-        ]
+    def trial(self, training: Sequence[Sample], held_out: Sequence[Sample], settings: TrialSettings) -> Trial:
+        """Steps 2 to 6 of the gate, to be measured one after the other."""
+        return Trial(self.policy, self.tokenizer, self._parent, training, held_out, settings, self._progress)
 
     @property
     def policy(self) -> Policy:
@@ -195,17 +162,3 @@ class Night:
                 return False
             self.policy.add(version, folder)
         return True
-
-    @contextmanager
-    def _exactly(self) -> Iterator[None]:
-        if self.policy.size > EXACT_PARAMETERS:
-            yield
-            return
-        with self.policy.exact():
-            yield
-
-
-def cut(text: str, written: str) -> str:
-    """A completion, cut to the number of lines that were written: what follows would not have been shown."""
-    lines = written.count("\n") + 1
-    return "".join(text.splitlines(keepends=True)[:lines]).rstrip()

@@ -53,7 +53,7 @@ class Draw:
 def value(draws: Sequence[Draw], seed: int = 0) -> Check:
     """Passed: no loss that matters, by both estimates. Refused: a loss by both, told from chance. Else inconclusive."""
     name = "off-policy value"
-    canary = "Nothing is known against it; it is for a canary only."
+    canary = "Nothing is known against it: a canary is to show."
     if not draws:
         return Check(name, "inconclusive", f"No held-out draw has a label and tokens to be weighed. {canary}")
     rewards = np.array([d.reward for d in draws])
