@@ -84,7 +84,9 @@ def readable(report: Mapping[str, Any]) -> str:
             "",
             "## Training",
             "",
-            f"{trained['samples']} samples, {trained['steps']} steps, {trained['tokens']} tokens; KL to what serves "
+            f"{trained['samples']} samples, {trained['steps']} steps, {trained['tokens']} tokens"
+            + (f" ({trained['continued_at']} of the steps in a run that was interrupted)" if trained.get("continued_at") else "")
+            + "; KL to what serves "
             f"{trained['kl_serving']:.2f} nats per sequence"
             + (
                 f", with {100 * trained['share']:.0f} % of the step kept to stay within the budget."
