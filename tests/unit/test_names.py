@@ -2,7 +2,7 @@
 
 import pytest
 
-from tacit.learner.names import modules, unresolved
+from tacit.learner.names import unresolved, vocabulary
 
 HEAD = """import os
 
@@ -33,7 +33,7 @@ TAIL = "\n\n    def close(self):\n        flush(self.path)\n"
     ],
 )
 def test_names(completion: str, expected: set[str]) -> None:
-    known = modules(["import settings\n"], ["pkg/app.py"])
+    known = vocabulary(["import settings\n"], ["pkg/app.py"])
     assert unresolved(HEAD, completion, TAIL, known) == expected
 
 
@@ -47,19 +47,22 @@ def test_a_window_that_begins_inside_a_function() -> None:
 
 
 def test_a_window_that_cannot_be_parsed() -> None:
-    assert unresolved("    if x:\n        ", "return y", "\n    else:\n") is None
     assert unresolved("def f(a):\n    return (", "a +", "\n") is None
+    assert unresolved("    ", "def (", "\n") is None
 
 
-def test_modules_of_the_project() -> None:
-    assert modules(["from a.b import c\nimport d as e\n    import f"], ["src/pkg/main.py"]) == {
-        "a",
-        "d",
-        "f",
-        "src",
-        "pkg",
-        "main",
-    }
+def test_parts_of_statements() -> None:
+    prefix = "    if first:\n        pass\n    "
+    assert unresolved(prefix, "elif secnd:", "\n        return 1\n") == {"secnd"}
+    assert unresolved(prefix, "while other:", "\n") == {"other"}
+    assert unresolved("call(\n    first,\n    ", "secnd,", "\n    third,\n)\n") == {"secnd"}
+
+
+def test_what_else_was_recorded_is_known() -> None:
+    known = vocabulary(["class BufferDict(dict):\n"], ["src/pkg/main.py"])
+    assert {"BufferDict", "src", "pkg", "main"} <= known
+    assert unresolved("x = ", "BufferDict()", "\n", known) == set()
+    assert unresolved("x = ", "BufferDict()", "\n") == {"BufferDict"}
 
 
 def test_characters_of_several_bytes_before_the_hole() -> None:

@@ -1,28 +1,27 @@
 """Which names does a completion use that nothing defines? For Python, by pyflakes over the window around it. Pure.
 
-A window is a part of a file. It is cut to whole top-level statements so that it parses, and a name that is also used elsewhere
-in the window counts as known: its definition is outside. Modules count as known if they are the standard library's, or
-imported anywhere in what was recorded.
+A window is a part of a file, and begins and ends anywhere: the smallest part around the completion that parses is read, and a
+name that stands anywhere else, in the window or in what else was recorded of the project, counts as known. What is left is
+invented, or misspelt. Modules count as known if they are the standard library's, too.
 """
 
 import ast
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pyflakes.checker import Checker
 from pyflakes.messages import UndefinedName
 
-MAX_CUTS = 12
-"""Lines at which a window's ends are tried, each way."""
+MAX_ABOVE, MAX_BELOW = 40, 8
+"""Lines above and below the hole within which a part that parses is looked for."""
 
-_IMPORT = re.compile(r"^\s*(?:from|import)\s+([A-Za-z_]\w*)", re.MULTILINE)
-_TOP_LEVEL = re.compile(r"^(?=[^\s#)\]}])", re.MULTILINE)
+_NAME = re.compile(r"\b[A-Za-z_]\w*")
 
 
-def modules(texts: Iterable[str], paths: Iterable[str]) -> frozenset[str]:
-    """Top-level names of modules that the project is known to have: those it imports, and its own files and folders."""
-    known = {name for text in texts for name in _IMPORT.findall(text)}
+def vocabulary(texts: Iterable[str], paths: Iterable[str]) -> frozenset[str]:
+    """Names that the project is known to have: every identifier of these texts, and of its own files and folders."""
+    known = {name for text in texts for name in _NAME.findall(text)}
     known |= {part.removesuffix(".py") for path in paths for part in path.split("/")}
     return frozenset(known)
 
@@ -33,12 +32,12 @@ def unresolved(prefix: str, completion: str, suffix: str, known: frozenset[str] 
     if parsed is None:
         return None
     tree, start, end = parsed
-    elsewhere = f"{prefix}\n{suffix}"
+    known = known | vocabulary((prefix, suffix), ())
     names: set[str] = set()
     for message in Checker(tree).messages:
         if isinstance(message, UndefinedName) and start <= (message.lineno, message.col) < end:
             name = str(message.message_args[0])
-            if not re.search(rf"\b{re.escape(name)}\b", elsewhere):
+            if name not in known:
                 names.add(name)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom) and start <= (node.lineno, node.col_offset) < end:
@@ -55,26 +54,41 @@ Place = tuple[int, int]
 
 
 def _parse(prefix: str, completion: str, suffix: str) -> tuple[ast.Module, Place, Place] | None:
+    """The smallest part of the window around the completion that parses, and where the completion is in it."""
+    tails = list(_tails(prefix, completion, suffix))
     for head in _heads(prefix):
-        start = _place(head)
-        end = _place(head + completion)
-        for tail in _tails(suffix):
+        for tail in tails:
             try:
-                return ast.parse(head + completion + tail), start, end
+                return ast.parse(head + completion + tail), _place(head), _place(head + completion)
             except (SyntaxError, ValueError, RecursionError, MemoryError):
                 continue
     return None
 
 
-def _heads(prefix: str) -> list[str]:
-    """The prefix, whole, and from each of its first top-level lines on."""
-    return [prefix, *(prefix[m.start() :] for m in _TOP_LEVEL.finditer(prefix) if m.start())][: MAX_CUTS + 1]
+def _heads(prefix: str) -> Iterator[str]:
+    """The prefix from the line of the hole on, from the line above it on, and so forth, as a block of its own."""
+    lines = prefix.split("\n")
+    least = None
+    for first in range(len(lines) - 1, max(-1, len(lines) - 1 - MAX_ABOVE), -1):
+        line = lines[first]
+        if not line.strip() and first < len(lines) - 1:
+            continue
+        indent = len(line) - len(line.lstrip())
+        if least is None or indent <= least:
+            least = indent
+            yield ("def _():\n" if indent else "") + "\n".join(lines[first:])
 
 
-def _tails(suffix: str) -> list[str]:
-    """The suffix, whole, and up to each of its last top-level lines; last, nothing but its first line."""
-    cuts = [m.start() for m in _TOP_LEVEL.finditer(suffix) if m.start()][-MAX_CUTS:]
-    return [suffix, *(suffix[:cut] for cut in reversed(cuts)), suffix.partition("\n")[0], ""]
+def _tails(prefix: str, completion: str, suffix: str) -> Iterator[str]:
+    """The rest of the hole's last line; the same with a body, for a head that has none yet; then ever more lines below."""
+    lines = suffix.split("\n")
+    last = (prefix + completion).rpartition("\n")[2]
+    body = "\n" + " " * (len(last) - len(last.lstrip()) + 4) + "pass"
+    for count in range(1, min(len(lines), MAX_BELOW) + 1):
+        tail = "\n".join(lines[:count])
+        yield tail
+        if count == 1:
+            yield tail + body
 
 
 def _place(text: str) -> Place:

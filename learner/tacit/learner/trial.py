@@ -146,8 +146,12 @@ class Trial:
             for s, old, new in zip(chosen, before, after, strict=True)
         ]
         everyone = [*self._training, *self._held_out]
-        texts = [text for s in everyone for text in (s.context.prefix, s.context.suffix, *(x.text for x in s.context.snippets))]
-        known = names.modules(texts, [s.context.path for s in everyone])
+        texts = [
+            text
+            for s in everyone
+            for text in (s.written, s.context.prefix, s.context.suffix, *(x.text for x in s.context.snippets))
+        ]
+        known = names.vocabulary(texts, [s.context.path for s in everyone])
         places: list[gate.Names] = []
         for sample, texts_here in zip(chosen, generated, strict=True):
             if sample.context.language != "python":
