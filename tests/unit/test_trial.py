@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from math import exp
 from typing import Any
 
 import pytest
@@ -134,6 +135,28 @@ def lessons(samples: Sequence[Sample]) -> list[tuple[Sequence[int], Sequence[int
 
 def refused(checks: dict[str, gate.Check]) -> set[str]:
     return {name for name, check in checks.items() if check.refused}
+
+
+def test_texts_of_one_prompt_are_scored_as_if_each_were_alone(workshop: Workshop) -> None:
+    prompt, other = workshop.training[0].prompt, workshop.training[1].prompt
+    texts = [Text(prompt, (104, 105), 0.8), Text(prompt, (120,), 0.3), Text(prompt, ()), Text(other, (104, 105, 10))]
+    together = evaluate.log_probabilities(workshop.policy, CANDIDATE, texts)
+    for text, found in zip(texts, together, strict=True):
+        (alone,) = evaluate.log_probabilities(workshop.policy, CANDIDATE, [text])
+        assert found == pytest.approx(alone, abs=1e-4) and len(found) == len(text.tokens)
+
+
+def test_drift_is_the_kl_of_the_whole_vocabulary(workshop: Workshop) -> None:
+    text = Text(workshop.training[0].prompt, (104, 105))
+    with workshop.taught(lessons(workshop.training), steps=3):
+        (found,) = evaluate.drift(workshop.policy, BASE_POLICY, CANDIDATE, [text])
+        vocabulary = [Text((*text.prompt, *text.tokens[:1]), (token,)) for token in range(262)]
+        base, moved = (
+            [x for (x,) in evaluate.log_probabilities(workshop.policy, version, vocabulary)]
+            for version in (BASE_POLICY, CANDIDATE)
+        )
+    assert found[1] == pytest.approx(sum(exp(p) * (p - q) for p, q in zip(base, moved, strict=True)), rel=1e-3)
+    assert found[1] > 0
 
 
 def test_a_useful_candidate_is_accepted(workshop: Workshop) -> None:

@@ -44,6 +44,8 @@ TRAINING, SCORING = 2.0, 0.7
 """Seconds of the learning run per training place, and of scoring per held-out place, for each second a suggestion takes."""
 PROBES = 16
 """Of the gate's first step; a real night compares engine and trainer at 64 places."""
+GENERATIONS = 12
+"""Of its other steps; 24 in a real night."""
 PER_FILE = 16
 
 
@@ -186,7 +188,9 @@ class _Demo:
         outcome = await learn(
             server.client,
             server.home,
-            LearnOptions(project=project, min_samples=min_samples, seed=self.options.seed, probes=PROBES),
+            LearnOptions(
+                project=project, min_samples=min_samples, seed=self.options.seed, probes=PROBES, generations=GENERATIONS
+            ),
             step,
         )
         return Night(
