@@ -9,7 +9,8 @@ import sys
 
 DOCUMENTED_EXITS = """\
 Exit codes: 0 done; 1 failed, or a check found something wrong; 2 wrong usage or a bad setting; 3 not found; 4 it exists already
-or another one is running; 5 refused; 6 storage full or damaged; 7 no model or no engine; 8 no server; 130 interrupted."""
+or another one is running; 5 refused; 6 storage full or damaged; 7 no model or no engine; 8 no server, or none that is
+understood; 130 interrupted."""
 
 INTERRUPTED = 130
 
@@ -79,5 +80,6 @@ def exit_code(error: Exception) -> int:
         errors.ModelUnavailable: 7,
         errors.EngineUnavailable: 7,
         errors.ServerUnavailable: 8,
+        errors.AnswerUnreadable: 8,
     }
     return next((codes[kind] for kind in type(error).__mro__ if kind in codes), 1)
