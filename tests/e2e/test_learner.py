@@ -78,11 +78,16 @@ async def test_a_night(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -
     backwards = dataclasses.replace(TRAIN, epochs=1, coefficients=dataclasses.replace(TRAIN.coefficients, hindsight=-0.5))
     harmful = await run(server, train=backwards)
     assert harmful.state == "refused", harmful.message
+    assert harmful.report["not_reached"], "it was tried further after a refusal"
     assert await policy_version(server) == "base" and not (server.home.adapters / harmful.adapter).exists()
 
     # The real one does, and serves.
     outcome = await run(server)
     assert outcome.state == "published", outcome.message
+    # Three dozen suggestions say nothing about the value of another policy: that is said.
+    assert outcome.report["rollout"] == "canary" and len(outcome.report["gate_seconds"]) == 5
+    verdicts = {check["name"]: check["verdict"] for check in outcome.report["checks"]}
+    assert verdicts["off-policy value"] == "inconclusive" and verdicts["forgetting"] == "passed"
     folder = server.home.adapters / outcome.adapter
     assert (folder / MANIFEST).exists()
     assert await policy_version(server) == outcome.adapter

@@ -107,8 +107,9 @@ class Trial:
 
     def held_out_text(self) -> list[gate.Check]:
         """Steps 4 and 5: what both policies say of the texts that were written, and of the draws that were shown."""
+        known = [s for s in self._held_out if s.written_tokens or s.tokens]
         texts: list[Text] = []
-        for s in self._held_out:
+        for s in known:
             texts += [Text(s.prompt, s.written_tokens), Text(s.prompt, s.tokens, s.temperature)]
         with evaluate.exactly(self._policy):
             serving, candidate = (
@@ -117,7 +118,7 @@ class Trial:
             )
         written = [
             gate.HeldOut(s.session, s.context.path, len(s.written_tokens), before, after)
-            for s, before, after in zip(self._held_out, serving[::2], candidate[::2], strict=True)
+            for s, before, after in zip(known, serving[::2], candidate[::2], strict=True)
             if s.written_tokens
         ]
         everyone = [*self._training, *self._held_out]
@@ -127,7 +128,7 @@ class Trial:
                 s.session, s.context.path, s.reward.value, expected[s.suggestion_id], min(1 / s.p_show, gate.CLIP),
                 sum(s.logprobs), before, after,
             )
-            for s, before, after in zip(self._held_out, serving[1::2], candidate[1::2], strict=True)
+            for s, before, after in zip(known, serving[1::2], candidate[1::2], strict=True)
             if s.tokens and s.reward.labelled
         ]  # fmt: skip
         return [gate.perplexity(written, self._settings.seed), gate.value(draws, self._settings.seed)]
