@@ -24,7 +24,7 @@ from tacit.learner.simulate.plan import choose_sources, package_folder
 from tacit.learner.simulate.records import logged
 from tacit.learner.simulate.serving import ServerProcess
 from tacit.protocol.completion import Context, Generation
-from tacit.protocol.fim import assemble, header
+from tacit.protocol.fim import REPOSITORY, header, prompt_tokens, snippet_text
 from tacit.protocol.home import Home
 from tacit.server.engine.embedded import EmbeddedEngine
 from tacit.server.engine.interface import Drawn, DrawStats, Sampling
@@ -37,6 +37,9 @@ STARTS = 10
 """Of `tacit lsp`, each a process of its own."""
 PACKAGE = "rich"
 FILES = 6
+
+AT_ONCE = {"debounceMs": 0, "eagerness": "eager"}
+"""Waiting for the developer to pause is no latency of the way; `tacit bench typing` is about that."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -85,7 +88,7 @@ async def _run(root: Path, prompts: int, seed: int, model: str, progress: Progre
         engine = EmbeddedEngine(Path(status.model_path), status.model_sha256, home, Settings.load(home))
         await engine.start()
         try:
-            async with Editor(root / "workspace", environment=server.environment) as editor:
+            async with Editor(root / "workspace", options=AT_ONCE, environment=server.environment) as editor:
                 measured = await _Bench(server, editor, engine).run(prompts, seed, progress)
         finally:
             await engine.stop()
@@ -197,8 +200,9 @@ class _Bench:
 
     async def _straight(self, context: Context, generation: Generation) -> tuple[float, float, tuple[int, ...], int]:
         """(ms, computing ms of them, tokens, prompt tokens evaluated) of the same draw by the engine in this process."""
-        parts = [await self.engine.tokenize(text) for text in (header(context), context.prefix, context.suffix)]
-        prompt = assemble(self.engine.fim, *parts)
+        texts = [header(context), context.prefix, context.suffix, REPOSITORY, *map(snippet_text, context.snippets)]
+        tokens_of = {text: await self.engine.tokenize(text) for text in texts}
+        prompt = prompt_tokens(self.engine.fim, context, tokens_of.__getitem__)
         sampling = Sampling(MAX_TOKENS, generation.temperature, generation.seed)
         tokens: list[int] = []
         evaluated, prompt_ms, read_at = 0, 0.0, 0.0
