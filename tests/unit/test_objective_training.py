@@ -205,7 +205,7 @@ def test_a_night_lowers_its_own_loss(objective: str) -> None:
         assert mean(kept) - good > mean(lost) - bad, "what was kept gains on what was not"
 
 
-def interrupted(folder: Path, after: int, key: str, settings: TrainSettings = SETTINGS) -> None:
+def interrupted(folder: Path, after: int, key: str, settings: TrainSettings = SETTINGS, objective: str = "topr") -> None:
     """A run that ends itself after so many steps."""
     stop = Event()
 
@@ -215,22 +215,31 @@ def interrupted(folder: Path, after: int, key: str, settings: TrainSettings = SE
 
     advantages = [s.reward.value for s in SAMPLES]
     with pytest.raises(Stopped):
-        train(policy(), SAMPLES, advantages, "base", settings, "topr", progress, stop, Checkpoints(folder, key, every=0))
+        train(policy(), SAMPLES, advantages, "base", settings, objective, progress, stop, Checkpoints(folder, key, every=0))
 
 
-def test_an_interrupted_run_ends_where_a_whole_one_does(tmp_path: Path) -> None:
-    # A budget that β has to follow: it is part of the place.
-    settings = dataclasses.replace(SETTINGS, kl_budget=0.3)
+@pytest.mark.parametrize(
+    ("objective", "budget", "after"),
+    [
+        pytest.param("topr", 0.3, 7, id="β has moved"),
+        pytest.param("kto", 0.3, 4, id="the drift is read"),
+        pytest.param("topr", 0.1, 5, id="it had run away"),
+    ],
+)
+def test_an_interrupted_run_ends_where_a_whole_one_does(tmp_path: Path, objective: str, budget: float, after: int) -> None:
+    settings = dataclasses.replace(SETTINGS, kl_budget=budget)
     whole, continued = policy(), policy()
-    expected = learn(whole, settings)
-    assert expected.curve[7]["beta"] > SETTINGS.coefficients.kl_serving
-    interrupted(tmp_path / "one", 7, "key", settings)
-    found = learn(continued, settings, checkpoints=Checkpoints(tmp_path / "two", "key"))
-    assert found == dataclasses.replace(expected, continued_at=7)
+    expected = learn(whole, settings, objective=objective)
+    ran_away = expected.stopped_early and expected.steps == after
+    assert ran_away == (after == 5)
+    interrupted(tmp_path / "one", after, "key", settings, objective)
+    found = learn(continued, settings, objective=objective, checkpoints=Checkpoints(tmp_path / "two", "key"))
+    assert found == dataclasses.replace(expected, continued_at=after)
     assert all(torch.equal(a, b) for a, b in zip(whole.trainable(), continued.trainable(), strict=True))
     # One place is kept, and none once the run has ended.
-    assert [path.parent.name for path in tmp_path.glob("*/checkpoint*")] == ["two"]
-    discard(tmp_path / "two")
+    assert [path.parent.name for path in tmp_path.glob("*/checkpoint*")] == ["one" if ran_away else "two"]
+    for run in tmp_path.iterdir():
+        discard(run)
     assert not list(tmp_path.glob("*/checkpoint*"))
 
 
