@@ -1,8 +1,7 @@
 """The candidate tried before the gate: steps 2 to 6 measured, in the order in which they cost. Touches the policy's tensors
 and, in step 3, sandboxed processes; decides nothing (`tacit.learner.gate` does).
 
-On two cores and the 0.5B a step takes between some seconds and a minute; every size grows with `generations`, so that a caller
-in a hurry has one number to lower.
+Every size grows with `generations`, so that a caller in a hurry has one number to lower; what each step took is in the report.
 """
 
 from collections.abc import Callable, Sequence
