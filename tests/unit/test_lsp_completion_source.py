@@ -42,6 +42,8 @@ def test_the_entry_says_and_does_what_the_ghost_text_would(
     end = holder.position_at(cursor + replaces)
     made = entry(holder, cursor, item(suggestion, at.line, at.character, end.character))
     assert applied(text, made.text_edit) == text[:cursor] + suggestion + text[cursor + replaces :]
+    # Nothing before the cursor is touched.
+    assert isinstance(made.text_edit, types.TextEdit) and made.text_edit.range.start == at
     assert (made.label, made.detail) == (label, "Tacit")
     assert made.command is not None and made.command.arguments == ["id"]
 

@@ -17,7 +17,8 @@ LABEL_CHARS: Final = 60
 LAST: Final = "~~~~"
 """Sorts after what other servers offer."""
 
-# Menus filter by the word that is being typed, so the entry starts where that word does.
+# Menus filter by the word that is being typed, so an entry's label starts with it. What is inserted starts at the cursor: some
+# editors make a replacement of two changes, of which the first looks like a developer who goes on elsewhere.
 _WORD = re.compile(r"\w+\Z")
 
 
@@ -39,13 +40,13 @@ async def menu(
 
 
 def entry(document: Document, offset: int, item: types.InlineCompletionItem) -> types.CompletionItem:
-    """One inline completion at this offset as an entry of the menu, which replaces the word before the cursor by itself."""
+    """One inline completion at this offset as an entry of the menu."""
     inserted = item.insert_text if isinstance(item.insert_text, str) else item.insert_text.value
     line = document.text[max(0, offset - LABEL_CHARS) : offset]
     word = found.group() if (found := _WORD.search(line)) is not None else ""
     text = word + inserted
     first = next((row for row in text.splitlines() if row.strip()), text)
-    replaced = item.range or types.Range(document.position_at(offset), document.position_at(offset))
+    at = document.position_at(offset)
     return types.CompletionItem(
         label=first.strip()[:LABEL_CHARS],
         kind=types.CompletionItemKind.Text,
@@ -55,6 +56,6 @@ def entry(document: Document, offset: int, item: types.InlineCompletionItem) -> 
         filter_text=first[:LABEL_CHARS],
         insert_text_format=types.InsertTextFormat.PlainText,
         insert_text_mode=types.InsertTextMode.AsIs,
-        text_edit=types.TextEdit(types.Range(document.position_at(offset - len(word)), replaced.end), text),
+        text_edit=types.TextEdit(item.range or types.Range(at, at), inserted),
         command=item.command,
     )
