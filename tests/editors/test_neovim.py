@@ -158,6 +158,14 @@ def test_sending_it_away_is_a_rejection(session: Session, record: Record) -> Non
     assert not session.ghost() or len(record.suggestions()) > 1
 
 
+def test_keys_do_what_they_did_where_nothing_is_suggested(session: Session) -> None:
+    session.lua("require('tacit').pause()")
+    until(lambda: session.lua("return require('tacit').status()") == "disabled", "paused")
+    session.nvim.command("setlocal noexpandtab")
+    session.keys("ggO<Tab>x<Esc>")
+    until(lambda: session.text().splitlines()[0] == "\tx", "a tab typed")
+
+
 def test_health_finds_it_well(session: Session) -> None:
     session.keys("/total<CR>A ")
     session.wait_for_ghost()
