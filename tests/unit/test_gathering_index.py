@@ -164,3 +164,26 @@ def test_edits_and_places_seen_elsewhere_are_offered_and_those_in_sight_are_not(
     gathered = asked(None, "close|", documents=documents, edits=edits, seen=[Seen("file:///main", 0, 0.0)])
     [edit] = gathered.candidates
     assert (edit.path, edit.kind, edit.text.split("\n")) == ("o.py", "edit", ["-y = 2", "+y = 3"])
+
+
+def test_listing_files_starts_no_program_that_the_repository_names(tmp_path: Path) -> None:
+    root, trace = tmp_path / "unpacked", tmp_path / "ran"
+    subprocess.run(["git", "init", "-q", str(root)], check=True)
+    (root / "a.py").write_text(LEDGER)
+    program = tmp_path / "monitor.sh"
+    program.write_text(f"#!/bin/sh\ntouch {trace}\n")
+    program.chmod(0o755)
+    subprocess.run(["git", "-C", str(root), "config", "core.fsmonitor", str(program)], check=True)
+    assert [place.file for place in built(root).defined("close_account", "python")] == ["a.py"]
+    assert not trace.exists()
+
+
+def test_a_changed_line_of_a_key_is_no_edit_to_show() -> None:
+    line = "MIIEpAIBAAKCAQEAq1w2e3r4t5y6u7i8o9p0a1s2d3f4g5h6j7k8l9z0x1c2v3b4"
+    begin, end = (f"-----{word} RSA PRIVATE KEY-----" for word in ("BEGIN", "END"))
+    changed = Changed("file:///k", 2, line[::-1] + "\n", line + "\n", 0.0)
+    whole = OpenText("k.py", "python", f'KEY = """\n{begin}\n{line}\n{end}\n"""\n')
+    plain = OpenText("k.py", "python", f"one\ntwo\n{line}\n")
+    for document, shown in ((plain, True), (whole, False)):
+        found = asked(None, "x = |\n", documents={"file:///k": document}, edits=[changed])
+        assert bool(of(found, "k.py")) is shown

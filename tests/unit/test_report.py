@@ -27,7 +27,7 @@ def test_every_verdict_is_said_as_what_it_is(tmp_path: Path) -> None:
     report.write(tmp_path, found)
     text = (tmp_path / "report.md").read_text()
     assert "- passed: held-out perplexity." in text
-    assert "- **inconclusive**: off-policy value." in text and "**For a canary only**" in text
+    assert "- **inconclusive**: off-policy value." in text and "**Inconclusive**" in text
     assert "- not run: execution. There is no bubblewrap." in text
     assert "- **REFUSED**: execution." in text and "Lost: t0, t1" in text
     (row,) = [line for line in text.splitlines() if line.startswith("| held-out perplexity |")]

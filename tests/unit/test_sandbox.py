@@ -40,6 +40,8 @@ def test_a_program_runs() -> None:
     ran = sandbox.run("import json, random, math\nprint(json.dumps(math.floor(2.5)))")
     assert ran.ok and ran.output == "2\n"
     assert not sandbox.run("raise SystemExit(3)").ok
+    # Nor has one passed that left before its checks.
+    assert not sandbox.run("raise SystemExit\nassert False").ok and not sandbox.run("import os\nos._exit(0)\nassert False").ok
     assert not sandbox.run("1 / 0").ok and "ZeroDivisionError" in sandbox.run("1 / 0").output
     assert not sandbox.run("this is no Python").ok
 

@@ -115,7 +115,10 @@ def readable(report: Mapping[str, Any]) -> str:
 def _gate(report: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
     if report.get("rollout") == "canary":
-        lines += ["**For a canary only**: no step refuses it, but one could not tell.", ""]
+        lines += [
+            "**Inconclusive**: no step refuses it, but one could not tell. There is no canary yet: it serves everybody.",
+            "",
+        ]
     for check in report["checks"]:
         lines.append(f"- {VERDICTS[check['verdict']]}: {check['name']}. {check['message']}")
     lines += [f"- not reached: {step}." for step in report.get("not_reached", ())]

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import Any, Literal, TypeVar
@@ -121,7 +121,9 @@ async def learn(
     if state != "interrupted":
         discard(folder)
     _forget_old_runs(home)
-    await _end(client, run, state, message)
+    # Stopped because the server had ended it already: that is no failure.
+    with contextlib.suppress(Conflict) if state == "interrupted" else contextlib.nullcontext():
+        await _end(client, run, state, message)
     return Outcome(state, message, run.adapter, run.id, report, folder / "report.md")
 
 
@@ -165,7 +167,8 @@ async def _learn(
         return "refused", f"Nothing was trained. {done[-1].message}"
 
     candidate = home.runs / run.id / "adapter"
-    trained = await steps.do(lambda: night.train(training, options.train, options.objective, steps.stop, candidate))
+    settings = replace(options.train, seed=options.seed)
+    trained = await steps.do(lambda: night.train(training, settings, options.objective, steps.stop, candidate))
     report["training"] = reporting.training(trained)
     if not trained.steps:
         return "skipped", "No suggestion of the training part says anything to learn from. Nothing was changed."

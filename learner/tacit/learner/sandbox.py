@@ -7,6 +7,7 @@ nobody.
 """
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,8 @@ def run(program: str) -> Ran:
 
 
 def _run(program: str) -> Ran:
+    # Said at its very end: a program that leaves early has not passed.
+    mark = secrets.token_hex(16)
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             _command(),
@@ -79,7 +82,7 @@ def _run(program: str) -> Ran:
             cwd="/",
         )
         try:
-            process.communicate(program.encode(errors="replace"), timeout=WALL_SECONDS)
+            process.communicate(f"{program}\nprint({mark!r})\n".encode(errors="replace"), timeout=WALL_SECONDS)
             ok = process.returncode == 0
         except subprocess.TimeoutExpired:
             ok = False
@@ -89,7 +92,8 @@ def _run(program: str) -> Ran:
             process.wait()
         size = output.seek(0, os.SEEK_END)
         output.seek(max(0, size - 2000))
-        return Ran(ok, output.read().decode(errors="replace"))
+        said = output.read().decode(errors="replace")
+        return Ran(ok and mark in said, said.replace(f"{mark}\n", ""))
 
 
 def _command() -> list[str]:

@@ -18,7 +18,6 @@ from typing import Any, Final
 
 from tacit.learner.reward import reward
 from tacit.protocol.client import TacitClient
-from tacit.protocol.errors import TacitError
 from tacit.protocol.events import SuggestionRecord
 from tacit.protocol.home import Home
 from tacit.protocol.show_policy import FEATURES, LARGEST_WEIGHT, PRIORS, ShowWeights, features_of, read, written
@@ -116,8 +115,9 @@ async def refit(client: TacitClient, home: Home) -> dict[str, Any]:
         result = await asyncio.to_thread(fit, found, in_use, datetime.now(UTC))
         if result.weights is not None:
             await asyncio.to_thread(write, home.show_policy, result.weights)
-    except (TacitError, OSError) as error:
-        return {"message": f"The show policy stays as it is: {error}"}
+    except Exception as error:
+        # The run itself has ended well or badly by now; this must not leave it without an end.
+        return {"message": f"The show policy stays as it is: {type(error).__name__}: {error}"}
     return {
         "message": result.message,
         "labelled": result.labelled,

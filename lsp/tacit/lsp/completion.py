@@ -7,6 +7,7 @@ Whatever happens, the editor has its answer by the deadline. Fixed delays (`debo
 """
 
 import asyncio
+import operator
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -183,6 +184,9 @@ class Completion:
     def heard(self, uri: str, outcome: outcomes.Outcome) -> None:
         """What became of a suggestion."""
         self._offering.heard(uri, outcome)
+        if isinstance(outcome, outcomes.Accepted):
+            # It belongs to that place now; shown at a like one, the two would be one in the record.
+            self._cache.drop(lambda draft: draft.suggestion_id == outcome.suggestion_id)
         if isinstance(outcome, outcomes.Rejected) and outcome.reason == "dismissed":
             for draft in self._cache.values():
                 draft.sent_away = draft.sent_away or draft.suggestion_id == outcome.suggestion_id
@@ -216,6 +220,8 @@ class Completion:
                 return self._show(asked, hit)
             # It was worth trying; what is there now is worth no more waiting.
             self._offering.missed(draft)
+            # Its record says that it was not shown.
+            self._cache.drop(partial(operator.is_, draft))
             flight, delay = None, 0.0
         return None
 

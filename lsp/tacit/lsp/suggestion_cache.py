@@ -76,6 +76,9 @@ class SuggestionCache(Generic[Value]):
         self._entries = [entry for entry in self._entries if not any(entry is other for other in gone)]
         return [entry.value for entry in gone]
 
+    def drop(self, unwanted: Callable[[Value], bool]) -> None:
+        self._entries = [entry for entry in self._entries if not unwanted(entry.value)]
+
     def values(self) -> list[Value]:
         return [entry.value for entry in self._entries]
 

@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tacit.protocol.errors import TacitError
+from tacit.protocol.errors import SettingError, TacitError
 from tacit.protocol.home import SOCKET_PATH_LIMIT, Home, models_dir
 
 Level = Literal["ok", "warn", "fail"]
@@ -80,8 +80,8 @@ def examine() -> list[Finding]:
     findings = [*_python(), *packages(), *_sqlite(sqlite3.sqlite_version)]
     try:
         home = Home.from_environment()
-    except OSError as error:
-        return [*findings, Finding("home", "fail", f"the folder cannot be made: {error}", "Set TACIT_HOME to a writable folder.")]
+    except SettingError as error:
+        return [*findings, Finding("home", "fail", error.message, error.mend)]
     checks: tuple[Callable[[Home], list[Finding]], ...] = (check_home, check_socket, check_disk, check_model, check_server)
     for check in checks:
         try:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import platformdirs
 
+from tacit.protocol.errors import SettingError
+
 # sun_path holds 104 bytes on macOS and 108 on Linux, the final NUL included.
 SOCKET_PATH_LIMIT = 103
 
@@ -23,7 +25,12 @@ class Home:
         """TACIT_HOME, or the platform's user data folder. The folder is made if it is missing."""
         named = os.environ.get("TACIT_HOME")
         root = Path(named).expanduser() if named else Path(platformdirs.user_data_dir("tacit", appauthor=False))
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise SettingError(
+                f"Tacit's folder {root} cannot be made ({error.strerror or error}).", mend="Set TACIT_HOME to a writable folder."
+            ) from error
         return cls(root.resolve())
 
     @property

@@ -71,9 +71,11 @@ def _extension(name: str) -> str:
 
 
 def _git_files(root: Path) -> list[str] | None:
-    command = ["git", "-C", str(root), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    # A repository's own configuration may name a program to run: opening a folder must not start it.
+    quiet = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+    command = ["git", *quiet, "-C", str(root), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     try:
-        # Without locks, prompts, hooks or a pager: nothing of the developer's own git is in the way.
+        # Without locks or prompts: nothing of the developer's own git is in the way.
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,

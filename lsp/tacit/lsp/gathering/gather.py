@@ -160,7 +160,8 @@ def _edits(at: Snapshot, visible: range) -> list[Candidate]:
         height = changed.now.count("\n")
         if not path or (changed.uri == at.uri and changed.first + height >= visible.start and changed.first < visible.stop):
             continue
-        if "PRIVATE KEY" in changed.now + changed.before:
+        # One line of a key does not look like one: the whole text is asked.
+        if "PRIVATE KEY" in changed.now + changed.before + (document.text if document is not None else ""):
             continue
         age = max(0.0, at.now - changed.at)
         score = (

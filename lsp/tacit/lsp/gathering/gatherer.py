@@ -181,8 +181,14 @@ class Gatherer:
         place = self._place(uri)
         if place.refused:
             return []
-        folder = place.folder
-        return [one for one in chosen if one.path == place.path or (folder is not None and allowed(folder, one.path) is not None)]
+        return [one for one in chosen if one.path == place.path or self._may_show(place.folder, one.path)]
+
+    def _may_show(self, folder: Folder | None, name: str) -> bool:
+        """A folder that is open inside this one has its own rules: its files are not this one's to show."""
+        if folder is None or allowed(folder, name) is None:
+            return False
+        other = self._place((folder.root / name).as_uri())
+        return other.folder is folder and not other.refused
 
     async def _wait(self, uri: str, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -282,7 +288,7 @@ class Gatherer:
                 wanted = dict(self._wanted)
             for folder, name in saved:
                 if (index := indexes.get(folder.root)) is not None:
-                    index.look_again(name)
+                    index.saved(name)
             if job is not None:
                 self._guarded(partial(self._answer, job, indexes))
                 continue

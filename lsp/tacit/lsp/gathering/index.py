@@ -73,6 +73,11 @@ class FolderIndex:
             self._due.remove(name)
         self._due.append(name)
 
+    def saved(self, name: str) -> None:
+        """A file that is not listed waits for the next listing: git may have been told to ignore it."""
+        if name in self._files:
+            self.look_again(name)
+
     def step(self) -> bool:
         """Look at one file. False: none is due."""
         if not self._due:

@@ -57,8 +57,9 @@ class RecentEdits:
         self._hunks.pop(uri, None)
 
     def closed(self, uri: str, text: str) -> None:
-        """text: its last."""
-        self._closed[uri] = tuple(_as_they_are(uri, self._hunks.pop(uri, []), text))
+        """text: its last. Of one that holds a private key nothing is kept: a line of it would not look like one."""
+        hunks = self._hunks.pop(uri, [])
+        self._closed[uri] = () if "PRIVATE KEY" in text else tuple(_as_they_are(uri, hunks, text))
         while len(self._closed) > MOST_HUNKS:
             del self._closed[next(iter(self._closed))]
 
