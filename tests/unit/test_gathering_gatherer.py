@@ -99,6 +99,19 @@ async def test_a_file_ignored_since_it_was_chosen_is_not_sent_again(session: Ses
     assert "ledger.py" not in {one.path for one in await session.ask(document)}
 
 
+async def test_a_folder_opened_inside_this_one_keeps_its_files(session: Session) -> None:
+    document = session.open("main.py", MAIN)
+    await session.until(document, "ledger.py")
+    # The same file, now that its folder is open by itself.
+    inner = session.root / "inner"
+    inner.mkdir()
+    (inner / "other.py").write_text("def hidden_away(account): ...\n")
+    session.workspace.add([inner.as_uri()])
+    folder = session.workspace.place(document.uri).folder
+    assert not session.gatherer._may_show(folder, "inner/other.py")
+    assert session.gatherer._may_show(folder, "ledger.py")
+
+
 async def test_documents_of_other_folders_and_ignored_ones_give_nothing(session: Session, tmp_path: Path) -> None:
     (tmp_path / ".tacitignore").write_text("private.py\n")
     document = session.open("main.py", "x = 1\n")

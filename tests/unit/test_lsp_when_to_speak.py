@@ -87,6 +87,15 @@ async def test_brackets_that_the_editor_closes_are_part_of_what_is_typed(bench: 
     assert len(bench.server.asked) == 1
 
 
+async def test_what_was_taken_is_not_shown_at_another_place_under_its_name(bench: Bench) -> None:
+    bench.server.gate.set()
+    [item] = (await (await bench.begin())).items
+    text = str(item.insert_text)
+    bench.edit(4, text)
+    cache, known = bench.completion._cache, suggested(bench)[0]["suggestion_id"]
+    assert known not in {draft.suggestion_id for draft in cache.values()}
+
+
 @pytest.mark.parametrize(
     ("start", "text", "end"), [(0, "y", None), (3, "", 4), (8, "!", None)], ids=["before", "backspace", "after"]
 )

@@ -193,3 +193,24 @@ def test_more_kept_never_earns_less(text: str, data: st.DataObject) -> None:
 def test_edit_distance_is_normalised(a: str, b: str) -> None:
     assert 0 <= edit_distance(a, b) <= 1
     assert (edit_distance(a, b) == 0) == (a == b)
+
+
+def test_what_was_typed_before_it_was_shown_earns_nothing() -> None:
+    text, before = "connection.close()", 14
+    rest = text[before:]
+
+    def seen_late(*events: Event) -> SuggestionRecord:
+        late = suggestion(text).model_copy(update={"typed_before": before})
+        return SuggestionRecord(suggestion=late, events=events)
+
+    taken = reward(seen_late(accepted(text), settled(text)))
+    # As if the part that was seen had been the whole suggestion.
+    assert taken.value == pytest.approx(reward(record(rest, accepted(rest), settled(rest))).value)
+    one_more = TypedThrough(**SOURCE, matched_chars=before + 1, total_chars=len(text), visible_ms=900)
+    alone = TypedThrough(**SOURCE, matched_chars=1, total_chars=len(rest), visible_ms=900)
+    assert reward(seen_late(one_more, rejected("typed_over"))).value == pytest.approx(
+        reward(record(rest, alone, rejected("typed_over"))).value
+    )
+    # Half of what was seen was changed: that the rest still stands is the developer's own doing.
+    half = text[: before + 2] + "zz"
+    assert reward(seen_late(accepted(text), settled(half))).value < taken.value - 0.1

@@ -74,6 +74,8 @@ def reward(record: SuggestionRecord, *, analysis: float = 0.0, execution: float 
     rejected = _last(events, Rejected)
     undone = next((e for e in events if isinstance(e, Undone) and e.after_ms <= UNDONE_WITHIN_MS), None)
     terms = {"analysis": analysis, "execution": execution}
+    # Typed before it was first shown: the developer's own, whatever the suggestion said of it.
+    before = record.suggestion.typed_before
 
     if accepted is not None:
         if undone is not None:
@@ -84,9 +86,13 @@ def reward(record: SuggestionRecord, *, analysis: float = 0.0, execution: float 
         if not reached:
             # Acceptance alone says nothing about what was kept.
             return _censored("accepted, never seen settled", "accepted")
-        kept_share = sum(w * (1 - edit_distance(text, spans[h] or "")) for h, w in reached.items()) / sum(reached.values())
-        kept_chars = min(kept_length(text, spans[h] or "") for h in reached)
-        return _sum({"kept": worth(kept_chars) * accepted.fraction * kept_share, "price": -TAU, **terms}, "accepted")
+        # What changed is a larger share of what was helped with than of the whole.
+        scale = len(text) / max(1, len(text) - before)
+        changed = {h: min(1.0, scale * edit_distance(text, spans[h] or "")) for h in reached}
+        kept_share = sum(w * (1 - changed[h]) for h, w in reached.items()) / sum(reached.values())
+        kept_chars = max(0, min(kept_length(text, spans[h] or "") for h in reached) - before)
+        fraction = max(0, accepted.accepted_chars - before) / max(1, accepted.total_chars - before)
+        return _sum({"kept": worth(kept_chars) * fraction * kept_share, "price": -TAU, **terms}, "accepted")
 
     if rejected is not None and rejected.reason == "focus_lost":
         return _censored("the document was left", "rejected")
@@ -97,8 +103,8 @@ def reward(record: SuggestionRecord, *, analysis: float = 0.0, execution: float 
         return _censored(f"visible for less than {SEEN_MS} ms", "typed_through" if typed else "rejected")
     hit = 0.0
     if typed is not None:
-        fraction = min(1.0, typed.matched_chars / typed.total_chars)
-        hit = worth(typed.matched_chars) * TYPED_THROUGH * fraction
+        matched = max(0, typed.matched_chars - before)
+        hit = worth(matched) * TYPED_THROUGH * min(1.0, matched / max(1, typed.total_chars - before))
     price = TAU if rejected is None else {"dismissed": DISMISSED, "typed_over": TAU}.get(rejected.reason, IGNORED)
     return _sum({"kept": hit, "price": -price, **terms}, "rejected" if typed is None else "typed_through")
 
