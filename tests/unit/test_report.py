@@ -23,11 +23,11 @@ def of(*checks: gate.Check, **more: Any) -> dict[str, Any]:
 def test_every_verdict_is_said_as_what_it_is(tmp_path: Path) -> None:
     better = gate.perplexity([HeldOut(f"s{i}", f"f{i}", 10, -20.0, -15.0 - i % 2) for i in range(8)])
     worse = gate.execution([Executed(f"t{i}", True, i > 5) for i in range(24)])
-    found = of(better, gate.value([]), gate.not_run("There is no bubblewrap."), worse, rollout="canary")
+    found = of(better, gate.value([]), gate.not_run("There is no bubblewrap."), worse)
     report.write(tmp_path, found)
     text = (tmp_path / "report.md").read_text()
     assert "- passed: held-out perplexity." in text
-    assert "- **inconclusive**: off-policy value." in text and "**Inconclusive**" in text
+    assert "- **inconclusive**: off-policy value." in text and "It serves" not in text
     assert "- not run: execution. There is no bubblewrap." in text
     assert "- **REFUSED**: execution." in text and "Lost: t0, t1" in text
     (row,) = [line for line in text.splitlines() if line.startswith("| held-out perplexity |")]
@@ -41,7 +41,12 @@ def test_every_verdict_is_said_as_what_it_is(tmp_path: Path) -> None:
 
 def test_what_a_refusal_left_out_is_said() -> None:
     text = report.readable(of(gate.shown([Generated("a", "a", "")] * 9), state="refused", not_reached=["execution (step 3)"]))
-    assert "- not reached: execution (step 3)." in text and "canary" not in text
+    assert "- not reached: execution (step 3)." in text
+
+
+def test_a_night_that_could_not_be_told_says_that_it_serves() -> None:
+    text = report.readable(of(gate.value([]), gate.not_run("There is no bubblewrap.")))
+    assert "**Inconclusive**" in text and "It serves" in text
 
 
 async def test_the_first_refusal_ends_it() -> None:

@@ -7,7 +7,6 @@ It holds what was learned from suggestions: it goes when its run has ended by it
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from tacit.protocol.durable import sync
 
 NAME: Final = "checkpoint.safetensors"
 SECONDS: Final = 30.0
@@ -79,9 +80,9 @@ class Checkpoints:
         # JSON keeps every bit of a float.
         save_file(tensors, part, {"key": self._key, "state": json.dumps(state), "sha256": _digest(tensors)})
         part.chmod(0o600)
-        _sync(part)
+        sync(part)
         part.rename(path)
-        _sync(self._folder)
+        sync(self._folder)
         for other in self._folder.parent.glob(f"*/{NAME}"):
             if other != path:
                 other.unlink(missing_ok=True)
@@ -130,14 +131,6 @@ def _digest(tensors: dict[str, Tensor]) -> str:
         seen.update(name.encode())
         seen.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return seen.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def moments(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

@@ -4,7 +4,6 @@ A folder with a manifest is complete; a folder that a killed learner leaves behi
 """
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tacit.protocol.adapters import ADAPTER_FILES, MANIFEST, FileDigest, Manifest, RunInfo
+from tacit.protocol.durable import sync
 from tacit.protocol.errors import Conflict
 from tacit.protocol.home import Home
 
@@ -48,12 +48,12 @@ def publish(
             files={name: _digest(made / name) for name in ADAPTER_FILES},
         )
         for name in ADAPTER_FILES:
-            _sync(made / name)
+            sync(made / name)
         (made / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
-        _sync(made / MANIFEST)
-        _sync(made)
+        sync(made / MANIFEST)
+        sync(made)
         made.rename(folder)
-        _sync(home.adapters)
+        sync(home.adapters)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return folder
@@ -62,12 +62,3 @@ def publish(
 def _digest(path: Path) -> FileDigest:
     content = path.read_bytes()
     return FileDigest(sha256=sha256(content).hexdigest(), size=len(content))
-
-
-def _sync(path: Path) -> None:
-    """Onto the disk: a file's content, or a folder's entries."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -114,11 +114,9 @@ def readable(report: Mapping[str, Any]) -> str:
 
 def _gate(report: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
-    if report.get("rollout") == "canary":
-        lines += [
-            "**Inconclusive**: no step refuses it, but one could not tell. There is no canary yet: it serves everybody.",
-            "",
-        ]
+    verdicts = {check["verdict"] for check in report["checks"]}
+    if "inconclusive" in verdicts and "refused" not in verdicts:
+        lines += ["**Inconclusive**: no step refuses it, but one could not tell. It serves all the same.", ""]
     for check in report["checks"]:
         lines.append(f"- {VERDICTS[check['verdict']]}: {check['name']}. {check['message']}")
     lines += [f"- not reached: {step}." for step in report.get("not_reached", ())]

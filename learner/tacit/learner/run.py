@@ -181,7 +181,6 @@ async def _learn(
     trial = night.trial(training, held_out, TrialSettings(options.generations, options.forgetting, options.seed))
     if not await passed(integrity) or not await examine(trial.steps, steps.do, passed, report):
         return "refused", _why(done)
-    report["rollout"] = "canary" if any(check.verdict == "inconclusive" for check in done) else "full"
 
     steps.progress("publishing", 0, 1)
     message = f"{run.adapter} serves. " + " ".join(

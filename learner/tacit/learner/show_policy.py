@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from tacit.learner.reward import reward
 from tacit.protocol.client import TacitClient
+from tacit.protocol.durable import sync
 from tacit.protocol.events import SuggestionRecord
 from tacit.protocol.home import Home
 from tacit.protocol.show_policy import FEATURES, LARGEST_WEIGHT, PRIORS, ShowWeights, features_of, read, written
@@ -144,9 +145,9 @@ def write(path: Path, weights: ShowWeights) -> None:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(written(weights))
-            file.flush()
-            os.fsync(file.fileno())
+        sync(Path(name))
         Path(name).replace(path)
+        sync(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             Path(name).unlink()

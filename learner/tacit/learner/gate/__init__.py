@@ -1,7 +1,7 @@
 """The gate: may a candidate serve? One module per step of LEARNING.md's "The gate". Pure: figures in, checks out.
 
 `integrity` (1), `safety` (2), `execution` (3), `replay` (4), `value` (5), `forgetting` (6); `check` is what they all say. Who
-measures the figures is `tacit.learner.trial`; shadow and canary (7) are the server's.
+measures the figures is `tacit.learner.trial`. There is no step 7 (shadow, canary): what no step refuses serves.
 """
 
 from tacit.learner.gate.check import Check, Interval, Measure, Verdict, clusters, decided, paired_bootstrap

@@ -1,7 +1,7 @@
 """What every step of the gate says, and the bootstrap that the steps share. Pure.
 
 A check that could not be made has not passed. Two verdicts let a night go on without having passed: `inconclusive` (too little
-is known for more than a canary) and `not run` (there is nothing on this machine, or in this project, to check it with); the
+is known to tell) and `not run` (there is nothing on this machine, or in this project, to check it with); the
 report says them as what they are.
 """
 

@@ -10,7 +10,7 @@ policy's mean reward (Swaminathan & Joachims 2015; Dudík et al. 2011):
 
 ΔV is the candidate's less the serving policy's, both by weights on the same draws; its interval resamples sessions. With few
 effective draws the interval means nothing: ESS = (Σ e·w)²/Σ (e·w)² must be at least 100 and a tenth of the draws. A night of
-200 suggestions holds out thirty, so `inconclusive` is what most small nights get: it asks for a canary and refuses nothing.
+200 suggestions holds out thirty, so `inconclusive` is what most small nights get: it refuses nothing, and the report says so.
 """
 
 from collections import defaultdict
@@ -53,9 +53,9 @@ class Draw:
 def value(draws: Sequence[Draw], seed: int = 0) -> Check:
     """Passed: no loss that matters, by both estimates. Refused: a loss by both, told from chance. Else inconclusive."""
     name = "off-policy value"
-    canary = "Nothing is known against it: a canary is to show."
+    unknown = "Nothing is known against it."
     if not draws:
-        return Check(name, "inconclusive", f"No held-out draw has a label and tokens to be weighed. {canary}")
+        return Check(name, "inconclusive", f"No held-out draw has a label and tokens to be weighed. {unknown}")
     rewards = np.array([d.reward for d in draws])
     expected = np.array([d.expected for d in draws])
     exposure = np.array([d.show_weight for d in draws])
@@ -80,9 +80,9 @@ def value(draws: Sequence[Draw], seed: int = 0) -> Check:
     )
     if not enough:
         needed = max(MIN_EFFECTIVE, MIN_EFFECTIVE_SHARE * len(draws))
-        message += f" {needed:.0f} are needed to tell. {canary}"
+        message += f" {needed:.0f} are needed to tell. {unknown}"
     elif verdict == "inconclusive":
-        message += f" That does not exclude a loss. {canary}"
+        message += f" That does not exclude a loss. {unknown}"
     figures = {
         "draws": float(len(draws)), "effective": ess, "sessions": float(len({d.session for d in draws})),
         "serving_snips": snips(rewards, serving), "candidate_snips": snips(rewards, candidate),

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tacit.protocol.durable import sync
 from tacit.protocol.errors import BadRequest, Conflict, ModelUnavailable, NotFound, Refused
 from tacit.protocol.home import models_dir
 from tacit.server.models.catalogue import BUILT_IN, NAME, Model, PackageParts, UrlSource, find, own, save_own
@@ -232,14 +233,9 @@ def part_of(model: Model) -> Path:
 
 def place(part: Path, path: Path) -> None:
     """Give a complete, checked file its name: synced before, so that the name never stands for half a file."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
+    sync(part)
     part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(path.parent)
 
 
 def digest(path: Path) -> str:

@@ -5,7 +5,6 @@ Nothing is ever deleted here but surplus backups: a damaged database is renamed 
 
 import contextlib
 import logging
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
+from tacit.protocol.durable import sync
 from tacit.protocol.errors import StorageCorrupt, StorageFull, TacitError
 from tacit.protocol.home import Home
 
@@ -125,9 +125,9 @@ def ensure_sound(home: Home) -> str:
             continue
         part = home.database.with_suffix(".part")
         shutil.copyfile(backup, part)
-        _sync(part)
+        sync(part)
         part.replace(home.database)
-        _sync(home.root)
+        sync(home.root)
         said += f"The backup {backup.name} was restored; what was stored after it is only in the file set aside."
         break
     else:
@@ -175,10 +175,10 @@ def back_up(home: Home) -> Path:
                 f"The database is damaged ({why}); its backup was not kept.",
                 mend="Restart Tacit: it sets the database aside and restores the newest sound backup.",
             )
-        _sync(part)
+        sync(part)
         kept = folder / datetime.now(UTC).strftime("tacit-%Y%m%d-%H%M%S-%f.db")
         part.replace(kept)
-        _sync(folder)
+        sync(folder)
     except sqlite3.Error as error:
         raise translated(error) from error
     finally:
@@ -186,14 +186,6 @@ def back_up(home: Home) -> Path:
     for old in backups(home)[:-KEPT_BACKUPS]:
         old.unlink()
     return kept
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager
