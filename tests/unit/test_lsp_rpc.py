@@ -48,7 +48,7 @@ class Peer:
             "fail": lambda params: self._fail(),
             "refuse": lambda params: self._refuse(),
             "note": self.noted.append,
-            RATE: lambda params: self.noted.append(params),
+            RATE: lambda params: self._rate(params),
             types.INITIALIZE: lambda params: self.noted.append(params),
             types.TEXT_DOCUMENT_DID_OPEN: lambda params: self.noted.append(params),
             types.TEXT_DOCUMENT_INLINE_COMPLETION: lambda params: self.asked.append(params.context.trigger_kind),
@@ -68,6 +68,10 @@ class Peer:
     async def _wait(self, params: Any) -> Any:
         self.started.append(params)
         await asyncio.Event().wait()
+
+    def _rate(self, params: RateParams) -> str:
+        self.noted.append(params)
+        return "Thank you."
 
     async def _fail(self) -> Any:
         raise RuntimeError("the contents of a file")
@@ -131,6 +135,15 @@ async def test_nothing_is_shown_to_the_user_when_a_notification_cannot_be_read(p
     assert peer.dropped == [types.TEXT_DOCUMENT_DID_OPEN, RATE]
     assert peer.noted[-1] == RateParams(-1, "x")
     assert len(peer.noted) == 3
+
+
+async def test_a_rating_may_be_asked_and_is_answered_in_words(peer: Peer) -> None:
+    peer.send(_frame({"id": 5, "method": RATE, "params": {"value": 1}}))
+    peer.send(_frame({"id": 6, "method": RATE, "params": {"value": 2}}))
+    peer.send(_frame({"id": 7, "method": RATE}))
+    answers = {answer["id"]: answer for answer in await peer.end()}
+    assert answers[5]["result"] == "Thank you." and peer.noted[-1] == RateParams(1)
+    assert answers[6]["error"]["code"] == answers[7]["error"]["code"] == -32602
 
 
 async def test_before_initialize_and_after_shutdown_requests_are_refused() -> None:

@@ -26,6 +26,14 @@ class Notification(Generic[Params]):
 
 
 @attrs.define
+class Request(Generic[Params]):
+    id: Any
+    params: Params
+    method: str
+    jsonrpc: str = "2.0"
+
+
+@attrs.define
 class SuggestionParams:
     """Names a suggestion by the item that was shown, or by its id."""
 
@@ -63,3 +71,6 @@ MESSAGES: Final[dict[str, Any]] = {
     RATE: Notification[RateParams],
     DIAGNOSTICS: Notification[types.PublishDiagnosticsParams],
 }
+
+REQUESTS: Final[dict[str, Any]] = {RATE: Request[RateParams]}
+"""What may be asked as well as told: the answer is a sentence for the user."""

@@ -19,7 +19,7 @@ from pygls import exceptions as errors
 from pygls.lsp.server import LanguageServer
 from pygls.protocol import JsonRPCRequestMessage, LanguageServerProtocol
 
-from tacit.lsp.extensions import MESSAGES
+from tacit.lsp.extensions import MESSAGES, REQUESTS
 from tacit.lsp.stdio import Stdio
 
 log = logging.getLogger(__name__)
@@ -87,13 +87,17 @@ class Protocol(LanguageServerProtocol):
                 raise errors.JsonRpcInvalidRequest("`initialize` may be sent only once.")
         if name in self._request_futures:
             raise errors.JsonRpcInvalidRequest("A request with this id is under way.")
-        if "id" in message and not hasattr(self.get_message_type(method) or JsonRPCRequestMessage, "id"):
+        told_only = method not in REQUESTS and not hasattr(self.get_message_type(method) or JsonRPCRequestMessage, "id")
+        if "id" in message and told_only:
             raise errors.JsonRpcInvalidRequest(f"{method} is a notification.")
 
     def _decoded(self, message: dict[str, Any]) -> Any:
         method, params = message.get("method"), message.get("params")
         if method == types.TEXT_DOCUMENT_INLINE_COMPLETION and isinstance(params, dict):
             message["params"] = {**params, "context": self._trigger(params.get("context"))}
+        if "id" in message and method in REQUESTS:
+            # pygls knows one type of a method.
+            return self._server.read({"jsonrpc": self.VERSION, **message}, REQUESTS[method])
         try:
             return self.structure_message({"jsonrpc": self.VERSION, **message})
         except errors.JsonRpcException as error:
