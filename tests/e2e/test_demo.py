@@ -24,7 +24,7 @@ def demo(folder: Path, model: Path, *arguments: str) -> subprocess.Popen[str]:
         "--home",
         str(folder),
         "--files",
-        "2",
+        "3",
         *arguments,
     ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ)

@@ -118,6 +118,10 @@ def test_the_demo_plans_within_its_time() -> None:
     planned = plan.plan(500, speed)
     assert planned.seconds <= 500 and planned.training >= 60 and planned.held_out >= 20
     assert plan.plan(250, speed).training < planned.training
+    faster = plan.plan_again(400, plan.Speed(place=1.5, fixed=60, sample=1.0, score=1.0), planned.held_out)
+    assert faster.seconds <= 400 and faster.training > planned.training and faster.held_out == planned.held_out
+    slower = plan.plan_again(400, plan.Speed(place=6.0, fixed=60, sample=4.0, score=1.0), planned.held_out)
+    assert slower.training == plan.SMALLEST
     smallest = plan.plan(60, speed)
     assert smallest.training == plan.SMALLEST and smallest.seconds > 60, "too slow for it: said, not refused"
 

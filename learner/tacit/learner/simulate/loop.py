@@ -20,7 +20,7 @@ from tacit.learner.run import LearnOptions, learn
 from tacit.learner.simulate import measure
 from tacit.learner.simulate.developer import Traits
 from tacit.learner.simulate.editor import Editor
-from tacit.learner.simulate.plan import Plan, Source, Speed, choose_sources, package_folder, plan, take
+from tacit.learner.simulate.plan import Plan, Source, Speed, choose_sources, package_folder, plan, plan_again, take
 from tacit.learner.simulate.records import logged
 from tacit.learner.simulate.result import Night, Result
 from tacit.learner.simulate.scoring import score
@@ -110,7 +110,11 @@ class _Demo:
             )
             held_out = take(self.held_out, planned.held_out)
             view.phase("2. Held-out files with the base model", planned.held_out)
+            began = time.monotonic()
             before = await self._type(server, session, held_out)
+            speed = _speed(time.monotonic() - began, before.visits)
+        # The machine may have been busy with other things when it was first measured.
+        planned = plan_again(options.minutes * 60 - self._spent(), speed, planned.held_out)
         training = take(self.training, planned.training)
         async with ServerProcess(home, self.settings) as server:
             view.phase("3. A working day: the training files", planned.training)
@@ -154,13 +158,7 @@ class _Demo:
         self.view.phase("   How fast is it here?", len(source.places))
         began = time.monotonic()
         visits = await session.write(self._path(session, source), source.text, source.places)
-        typing = (time.monotonic() - began - sum(visit.waited for visit in visits)) / len(visits)
-        # What the engine needs tells how fast this machine computes; training reads prompts at about the same speed. The
-        # median: the first suggestion also waits for the model to be read into memory, and others may be busy for a moment.
-        computing = median(visit.waited for visit in visits)
-        place = typing + computing
-        speed = Speed(place, fixed=FIXED_SECONDS, sample=TRAINING * computing, score=SCORING * computing)
-        return plan(self.options.minutes * 60 - self._spent(), speed)
+        return plan(self.options.minutes * 60 - self._spent(), _speed(time.monotonic() - began, visits))
 
     async def _type(self, server: ServerProcess, session: Session, sources: Sequence[Source]) -> Pass:
         """Type the files, wait for the horizons, read back what was logged."""
@@ -269,3 +267,12 @@ class _Demo:
 
     def _spent(self) -> float:
         return time.monotonic() - self.began
+
+
+def _speed(seconds: float, visits: Sequence[Visit]) -> Speed:
+    """How fast the machine is, by typing these places in so many seconds."""
+    typing = (seconds - sum(visit.waited for visit in visits)) / len(visits)
+    # What the engine needs tells how fast this machine computes; training reads prompts at about the same speed. The
+    # median: the first suggestion also waits for the model to be read into memory, and others may be busy for a moment.
+    computing = median(visit.waited for visit in visits)
+    return Speed(typing + computing, fixed=FIXED_SECONDS, sample=TRAINING * computing, score=SCORING * computing)
