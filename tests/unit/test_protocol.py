@@ -17,8 +17,9 @@ from tacit.protocol.home import SOCKET_PATH_LIMIT, Home, models_dir
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 
-EVENT_TYPES = [kind for kind in events.EventBase.__subclasses__() if kind is not events.SuggestionEvent] + (
-    events.SuggestionEvent.__subclasses__()
+EVENT_GROUPS = (events.SuggestionEvent, events.TextEvent)
+EVENT_TYPES = [kind for kind in events.EventBase.__subclasses__() if kind not in EVENT_GROUPS] + (
+    events.SuggestionEvent.__subclasses__() + events.TextEvent.__subclasses__()
 )
 
 
@@ -71,6 +72,12 @@ ANY: dict[str, st.SearchStrategy[object]] = {
     "settled_text": TEXT,
     "correction": st.none() | TEXT,
     "comment": TEXT,
+    "path": TEXT,
+    "document": st.builds(events.new_id),
+    "sha256": st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+    "changes": st.lists(
+        st.builds(events.Change, after_ms=MS, start=st.integers(0, 99), end=st.integers(0, 99), text=TEXT), min_size=1, max_size=3
+    ).map(tuple),
 }
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from tacit.lsp import outcomes
 from tacit.lsp.clock import SessionClock
 from tacit.lsp.documents import Step
+from tacit.lsp.edits import carried_left, carried_right, difference
 from tacit.lsp.matching import unified
 from tacit.lsp.outcomes import Outcome
 from tacit.lsp.recorder import Recorder
@@ -99,10 +100,17 @@ class Feedback:
         tracker = self._trackers.get(uri)
         return tracker.remaining(offset) if tracker else None
 
-    def withheld(self, uri: str, suggested: "Suggested") -> None:
-        """It was generated and is not shown."""
+    def withheld(self, uri: str, suggested: "Suggested", asked_in: str, offset: int) -> None:
+        """It was generated, for this offset of a text that may be an older one, and is not shown."""
         self._know(suggested.suggestion_id, _Known(uri, True, len(suggested.text), last_line(suggested.context.prefix)))
         self._record(uri, suggested)
+        if (tracker := self._trackers.get(uri)) is not None:
+            now = self._clock.now()
+            # Whatever has been written there since it was asked for belongs to the hole.
+            since = difference(asked_in, tracker.text)
+            left, right = carried_left(offset, since), carried_right(offset, since)
+            tracker.passed_over(suggested.suggestion_id, suggested.text, left, right, now)
+            self._arm()
 
     def offered(
         self,

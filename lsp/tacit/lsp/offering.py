@@ -155,7 +155,7 @@ class Offering:
         draft.recorded = True
         self._counters.quiet += reason == "quiet"
         if (suggested := self._record(asked, draft, reason, 0)) is not None:
-            self._feedback.withheld(draft.asked.uri, suggested)
+            self._feedback.withheld(draft.asked.uri, suggested, draft.asked.text, draft.asked.offset)
 
     def _recordable(self, draft: Draft) -> bool:
         folder = draft.asked.place.folder

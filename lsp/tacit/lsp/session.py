@@ -26,6 +26,7 @@ from tacit.lsp.extensions import Flag, PartiallyAcceptedParams, RateParams, Sugg
 from tacit.lsp.feedback import Feedback
 from tacit.lsp.gathering.diagnostics import Complaint
 from tacit.lsp.gathering.gatherer import Gatherer
+from tacit.lsp.journal import Closing, Journal
 from tacit.lsp.outbox import Outbox
 from tacit.lsp.recorder import Recorder
 from tacit.lsp.rpc import Server
@@ -71,6 +72,7 @@ class Session:
         self._feedback = Feedback(
             self._recorder, self._clock, self._recorded, heard=lambda uri, outcome: self._completion.heard(uri, outcome)
         )
+        self._journal = Journal(self._recorder.record, self._clock, session_id, self._text_recorded)
         self._gatherer = Gatherer(self._documents, self._workspace.place, self._snippet_tokens, lambda: self._completion.budget())
         self._completion = Completion(
             self._documents,
@@ -118,6 +120,7 @@ class Session:
         self._completion.interrupt()
         self._gatherer.end()
         self._feedback.end()
+        await self._journal.end()
         await self._delivery.finish(LAST_DELIVERY_S)
         if not await asyncio.to_thread(self._outbox.close, 5.0):
             log.error("the last feedback could not be written")
@@ -162,6 +165,7 @@ class Session:
 
         for folder in folders:
             folder.project = await asyncio.to_thread(project_of, folder.root)
+        self._journal.review()
 
     def _refusal(self, uri: str) -> tuple[Place, str]:
         """Where a document is, and why nothing is suggested in it."""
@@ -180,6 +184,13 @@ class Session:
         place = self._workspace.place(uri)
         return not place.refused and place.folder is not None and self._consent.recorded(place.folder)
 
+    def _text_recorded(self, uri: str) -> tuple[str, str] | None:
+        """Project and path of a document whose text may be recorded now."""
+        place = self._workspace.place(uri)
+        if place.folder is None or place.folder.project is None or not self._recorded(uri):
+            return None
+        return place.folder.project, place.path
+
     # Documents
 
     def did_open(self, params: types.DidOpenTextDocumentParams) -> None:
@@ -192,9 +203,15 @@ class Session:
         self._feedback.opened(opened.uri, text)
         self._gatherer.opened(opened.uri)
         self._check_text(document)
+        if not document.refused:
+            self._journal.opened(opened.uri, text)
         place = self._workspace.place(opened.uri)
         if place.folder is not None and not place.refused and self._consent.open_question(place.folder):
-            self._background(self._consent.put_question(place.folder))
+            self._background(self._ask_to_learn(place.folder))
+
+    async def _ask_to_learn(self, folder: Folder) -> None:
+        await self._consent.put_question(folder)
+        self._journal.review()
 
     def did_change(self, params: types.DidChangeTextDocumentParams) -> None:
         uri = params.text_document.uri
@@ -206,11 +223,13 @@ class Session:
         if steps:
             self._feedback.changed(uri, steps)
             self._gatherer.changed(uri, steps)
+            self._journal.changed(uri, steps)
             self._check_text(document)
 
     def _check_text(self, document: Document) -> None:
         if reason := unusable(document.text):
             document.give_up(reason)
+            self._journal.closed(document.uri, "unusable")
             self._feedback.closed(document.uri)
 
     def notebook_opened(self) -> None:
@@ -219,7 +238,7 @@ class Session:
     def missed_change(self, uri: str) -> None:
         """A change could not be read: the text here is not the editor's any more."""
         if uri in self._documents:
-            self._forget(uri)
+            self._forget(uri, "unusable")
             problem = "The editor sent a change that cannot be understood; reopen the file to get suggestions in it."
             self._status.say("failed", problem)
             if problem not in self._told:
@@ -229,14 +248,16 @@ class Session:
     def did_save(self, params: types.DidSaveTextDocumentParams) -> None:
         self._feedback.saved(params.text_document.uri)
         self._gatherer.saved(params.text_document.uri)
+        self._journal.saved(params.text_document.uri)
 
     def did_close(self, params: types.DidCloseTextDocumentParams) -> None:
         self._forget(params.text_document.uri)
 
-    def _forget(self, uri: str) -> None:
+    def _forget(self, uri: str, why: Closing = "closed") -> None:
         self._completion.changed(uri)
         if (document := self._documents.pop(uri, None)) is not None:
             self._gatherer.closed(uri, document.text)
+        self._journal.closed(uri, why)
         self._feedback.closed(uri)
 
     def diagnostics(self, params: types.PublishDiagnosticsParams) -> None:

@@ -99,6 +99,11 @@ class Tracker:
         self._decided: list[_Tracked] = []
 
     @property
+    def text(self) -> str:
+        """The document's."""
+        return self._text
+
+    @property
     def live_id(self) -> str | None:
         """Of the suggestion that may be visible now."""
         return self._live.id if self._live else None
@@ -125,6 +130,12 @@ class Tracker:
             live.taken = live.unseen = found.taken
         self._others = tuple((name, unified(other)) for name, other in others)
         return outcomes
+
+    def passed_over(self, suggestion_id: str, text: str, left: int, right: int, now: float) -> None:
+        """It was generated for this hole and is not shown: what is written there is read at the horizons all the same."""
+        if suggestion_id != self.live_id and all(tracked.id != suggestion_id for tracked in self._decided):
+            tracked = _Tracked(suggestion_id, unified(text), left, right, now, decided_at=now, edited_at=now)
+            self._decided = [*self._decided[1 - MOST_TRACKED :], tracked]
 
     def remaining(self, offset: int) -> Remaining | None:
         """What to show at the cursor without asking the model: the rest of the live suggestion, if it fits there."""

@@ -5,9 +5,11 @@ error (errors.py) when it says no.
 """
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -25,7 +27,7 @@ from tacit.protocol.adapters import (
     ServerStatus,
 )
 from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context, PromptSize, Task
-from tacit.protocol.events import Event, EventAck, EventBatch, SuggestionRecord
+from tacit.protocol.events import Event, EventAck, EventBatch, SuggestionRecord, TextAt
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -92,6 +94,20 @@ class TacitClient:
                         yield SuggestionRecord.model_validate_json(line)
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
+
+    async def suggestion(self, suggestion_id: str) -> SuggestionRecord:
+        """One suggestion with its events; a beginning of its id is enough if no other one has it. NotFound."""
+        return await self._get(f"/v1/suggestions/{quote(suggestion_id, safe='')}", SuggestionRecord)
+
+    async def replay(self, project: str, path: str, at: datetime) -> TextAt:
+        """What stood in a document at a moment. NotFound: nothing of it is recorded at or before it."""
+        answer = await self._request("GET", "/v1/replay", params={"project": project, "path": path, "at": at.isoformat()})
+        return _read(TextAt, answer.content)
+
+    async def replay_paths(self, project: str, at: datetime) -> list[str]:
+        """Documents of which something is recorded at or before a moment."""
+        answer = await self._request("GET", "/v1/replay/paths", params={"project": project, "at": at.isoformat()})
+        return [str(path) for path in answer.json()]
 
     async def start_run(self, request: RunRequest) -> RunInfo:
         """Claim the one learning slot; Conflict if a run is under way."""

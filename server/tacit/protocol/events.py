@@ -5,7 +5,7 @@ event about a suggestion names it. Text offsets are code points; times are in th
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from uuid import uuid4
 
 from pydantic import Field, TypeAdapter
@@ -156,12 +156,108 @@ class Rated(SuggestionEvent):
     comment: str = Field(default="", max_length=2000)
 
 
+MOST_TEXT: Final = 1_000_000
+"""Characters of a document that is recorded."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class TextEvent(EventBase):
+    """Of the record of a workspace's texts: enough of them rebuild what stood in a document at any moment.
+
+    The text that they tell of is as long as the editor's, character by character; those of secrets are `*`.
+    """
+
+    project: str = Field(max_length=64)
+    path: str = Field(max_length=4096)
+    """Relative to the workspace root, with forward slashes."""
+    document: Identifier
+    """One opening of the document in one session."""
+    number: int = Field(ge=0)
+    """Counts the text events of one opening. One that is missing is a gap."""
+
+
+class TextSnapshot(TextEvent):
+    """All of a document's text at `at`. The first event of each opening is one."""
+
+    kind: Literal["text_snapshot"] = "text_snapshot"
+    reason: Literal["opened", "saved", "periodic"]
+    sha256: Sha256
+    """Of the text in UTF-8."""
+    text: str | None = Field(max_length=MOST_TEXT)
+    """None once it is stored: it is kept once for each sha256."""
+
+
+class Change(Wire):
+    """`[start, end)` of the text before it, in code points, was replaced."""
+
+    after_ms: float = Field(ge=0)
+    """Since the event's `at`."""
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+    text: str = Field(max_length=MOST_TEXT)
+
+
+class TextChanged(TextEvent):
+    """Changes of a document, in order; `at` is that of the first."""
+
+    kind: Literal["text_changed"] = "text_changed"
+    changes: tuple[Change, ...] = Field(min_length=1, max_length=1000)
+    sha256: Literal[""] | Sha256
+    """Of the text after all of them; empty: a secret was found when they were stored, and nothing can be checked by it."""
+    hidden: bool = False
+    """A secret stood there meanwhile: the changes are told as one, and the text between `at` and that one is not recorded."""
+
+
+class TextClosed(TextEvent):
+    """From here on nothing is known of the document."""
+
+    kind: Literal["text_closed"] = "text_closed"
+    reason: Literal["closed", "private_key", "unusable"]
+    """closed: in the editor, or with it. private_key: it holds one now. unusable: it is too large, binary or out of step."""
+
+
 Event = Annotated[
-    SessionStarted | Suggested | Shown | Accepted | TypedThrough | Rejected | Undone | Settled | Rated,
+    SessionStarted
+    | Suggested
+    | Shown
+    | Accepted
+    | TypedThrough
+    | Rejected
+    | Undone
+    | Settled
+    | Rated
+    | TextSnapshot
+    | TextChanged
+    | TextClosed,
     Field(discriminator="kind"),
 ]
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 """Validates and serialises one event."""
+
+
+TextState = Literal["exact", "last_known", "closed", "gap"]
+"""exact: a later event of the same opening confirms the text. last_known: nothing later is recorded. closed: the document was
+not open; this is its text when it was closed last. gap: what stood there is not recorded."""
+
+
+class TextAt(Wire):
+    """`GET /v1/replay`: what stood in a document at a moment."""
+
+    path: str
+    at: datetime
+    """The moment that was asked about."""
+    state: TextState
+    note: str
+    """A sentence that says what is known, and what is not."""
+    text: str | None
+    """None: a gap."""
+    sha256: str
+    """Of the text; empty: a gap."""
+    since: datetime | None
+    """Of the last change, or of the snapshot if there was none since."""
+    document: str
+    """The opening that it is rebuilt from."""
 
 
 class EventBatch(Wire):

@@ -7,7 +7,7 @@ developer types. Kinds are structured (a recognisable shape) or assigned (a lite
 
 import re
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 BEFORE_CHARS = 200
 STRADDLING = "<redacted:straddling>"
@@ -67,6 +67,16 @@ _RULES = (
 
 _MARK = re.compile(r"<redacted:[a-z-]+>")
 
+MASK: Final = "*"
+_NOT_LINE_END = re.compile(r"[^\r\n]")
+_BEGUN = re.compile(
+    r"(?:\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]*|\bgh[pousr]_\w*|\bgithub_pat_\w*|\bgl(?:pat|ptt|dt|rt|ft)-[\w-]*|\bxox[abeoprs]-[\w-]*"
+    r"|hooks\.slack\.com/services/\S*|\bAIza[\w-]*|\b[sr]k_(?:live|test)_\w*|\bsk-[\w-]*|\bhf_[A-Za-z0-9]*|\bnpm_[A-Za-z0-9]*"
+    r"|\bpypi-[\w-]*|\bSG\.[\w.-]*|\beyJ[\w.-]*|\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"]{1,128}:[^\s@/'\"]+"
+    r"|\b(?i:bearer|basic)\s+[\w.~+/=-]+)\Z"
+)
+"""The beginnings of what the rules above know by its shape, at a text's end."""
+
 
 def redact(text: str) -> str:
     """The text with every recognised secret replaced. Idempotent: redacting twice changes nothing more."""
@@ -96,6 +106,39 @@ def redact_after(before: str, text: str) -> str:
         return together[len(before) :]
     # A secret that began before the text ends in it; how much of the text it is cannot be told.
     return STRADDLING
+
+
+def mask(text: str) -> str:
+    """The text with every character of every recognised secret but line ends replaced by `*`: as long as before, so that
+    positions in it stay what they are. Idempotent."""
+    while (once := _masked_once(text)) != text:
+        text = once
+    return text
+
+
+def unfinished(line: str) -> int:
+    """How many characters at the end of a line, up to where it is being typed, may begin a secret; 0: it looks like none."""
+    line = line[-600:]
+    plain = mask(line)
+    begun = _BEGUN.search(line)
+    longest = len(line) - begun.start() if begun is not None else 0
+    for ending in ('aaaaaa"', "aaaaaa'", "aaaaaa`", "aaaaaa"):
+        closed = mask(line + ending)[: len(line)]
+        if closed != plain:
+            longest = max(longest, len(line) - next(i for i, (a, b) in enumerate(zip(closed, plain, strict=True)) if a != b))
+    return longest
+
+
+def _masked_once(text: str) -> str:
+    for _, pattern in _RULES:
+        text = pattern.sub(_mask_match, text)
+    return text
+
+
+def _mask_match(match: re.Match[str]) -> str:
+    whole = match.group(0)
+    start, end = (match.start(1) - match.start(0), match.end(1) - match.start(0)) if match.re.groups else (0, len(whole))
+    return whole[:start] + _NOT_LINE_END.sub(MASK, whole[start:end]) + whole[end:]
 
 
 def last_line(prefix: str) -> str:

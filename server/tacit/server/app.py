@@ -19,7 +19,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 from starlette.exceptions import HTTPException
 
 from tacit.protocol import errors
@@ -35,13 +35,14 @@ from tacit.protocol.adapters import (
     ServerStatus,
 )
 from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context, PromptSize, Task
-from tacit.protocol.events import EventAck, EventBatch, SuggestionRecord
+from tacit.protocol.events import EventAck, EventBatch, SuggestionRecord, TextAt
 from tacit.protocol.home import Home
 from tacit.server.adapters import Adapters
-from tacit.server.export import export, project_infos
+from tacit.server.export import export, project_infos, record_of
 from tacit.server.hosting import Host
 from tacit.server.ingest import store_events
 from tacit.server.metrics import Metrics
+from tacit.server.replay import text_at, texts_at
 from tacit.server.runs import Runs
 from tacit.server.schedule import Schedule
 from tacit.server.settings import Settings
@@ -132,6 +133,22 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
                 yield page
 
         return StreamingResponse(stream(), media_type="application/x-ndjson")
+
+    @app.get("/v1/suggestions/{suggestion_id}", response_model=SuggestionRecord)
+    async def suggestion(suggestion_id: str) -> Response:
+        """One suggestion with its events; its id, or a beginning of it that no other one has."""
+        line = await parts.store.read(lambda session: record_of(session, suggestion_id))
+        return Response(line, media_type="application/json")
+
+    @app.get("/v1/replay", response_model=TextAt)
+    async def replay(at: AwareDatetime, project: str = Query(max_length=64), path: str = Query(max_length=4096)) -> Response:
+        """What stood in a document at a moment."""
+        return _json(await parts.store.read(lambda session: text_at(session, project, path, at)))
+
+    @app.get("/v1/replay/paths", response_model=list[str])
+    async def replay_paths(at: AwareDatetime, project: str = Query(max_length=64)) -> list[str]:
+        """The documents of which something is recorded at or before a moment."""
+        return await parts.store.read(lambda session: texts_at(session, project, at))
 
 
 def _runs_and_adapters(app: FastAPI, parts: Parts) -> None:

@@ -1,6 +1,7 @@
 """What the learner reads: each suggestion with its events, and the counts of each project. Touches the store, reading only."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 
@@ -9,6 +10,7 @@ from sqlmodel import Session, col, select
 
 from tacit.protocol.adapters import ProjectInfo
 from tacit.protocol.completion import BASE_POLICY, Task
+from tacit.protocol.errors import BadRequest, NotFound
 from tacit.server.store.store import Store
 from tacit.server.store.tables import EventRow, SuggestionRow
 
@@ -56,6 +58,30 @@ def _page(session: Session, project: str, task: Task, after: Place | None) -> tu
     lines = "".join(f'{{"suggestion":{body},"events":[{",".join(events[id_])}]}}\n' for id_, _, body in suggestions)
     last = suggestions[-1]
     return lines.encode(), (last[1], last[0]) if len(suggestions) == PAGE else None
+
+
+def record_of(session: Session, name: str) -> bytes:
+    """A SuggestionRecord as JSON. name: the suggestion's id or a beginning of it. NotFound, BadRequest: it begins several."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise BadRequest(f"`{name[:80]}` is no suggestion's id.")
+    found = session.exec(
+        select(SuggestionRow.id, EventRow.body)
+        .join(EventRow, col(EventRow.id) == SuggestionRow.event_id)
+        .where(col(SuggestionRow.id).startswith(name, autoescape=True))
+        .order_by(col(SuggestionRow.id) != name)
+        .limit(2)
+    ).all()
+    if not found:
+        raise NotFound(f"There is no suggestion {name}; it may be older than `retention_days`.")
+    if len(found) > 1 and found[0][0] != name:
+        raise BadRequest(f"Several suggestions begin with {name}.", mend="Give more of the id.")
+    suggestion, body = found[0]
+    events = session.exec(
+        select(EventRow.body)
+        .where(EventRow.suggestion_id == suggestion, EventRow.kind != "suggested")
+        .order_by(col(EventRow.at_ms), col(EventRow.seq))
+    )
+    return f'{{"suggestion":{body},"events":[{",".join(events)}]}}'.encode()
 
 
 def project_infos(session: Session, policies: Mapping[tuple[str, str], str]) -> tuple[ProjectInfo, ...]:

@@ -5,18 +5,30 @@ Order is not assumed: outboxes of several language servers arrive as they can, s
 """
 
 import asyncio
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import insert
 from sqlmodel import Session
 
 from tacit.protocol.completion import Context
-from tacit.protocol.events import Event, EventAck, Rated, SessionStarted, Settled, Suggested
-from tacit.protocol.redaction import last_line, redact, redact_after
+from tacit.protocol.events import (
+    Event,
+    EventAck,
+    Rated,
+    Settled,
+    Suggested,
+    SuggestionEvent,
+    TextChanged,
+    TextEvent,
+    TextSnapshot,
+)
+from tacit.protocol.redaction import last_line, mask, redact, redact_after
 from tacit.server.store.store import Store, milliseconds
-from tacit.server.store.tables import EventRow, SuggestionRow
+from tacit.server.store.tables import EventRow, SuggestionRow, TextBlobRow, TextRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +37,14 @@ class Rows:
     suggestions: list[dict[str, Any]]
     written: list[tuple[int, Settled | Rated]]
     """Index in `events` and the event itself, where text stands at a place that only its suggestion knows."""
+    texts: list[dict[str, Any]] = field(default_factory=list)
+    blobs: list[dict[str, Any]] = field(default_factory=list)
 
 
 async def store_events(store: Store, events: Sequence[Event]) -> EventAck:
     """Returns when all of them are on the disk. StorageFull, StorageCorrupt: none of them was acknowledged."""
     # Redacting a whole context takes milliseconds; events without one do not pay for a thread.
-    heavy = any(isinstance(event, Suggested) for event in events)
+    heavy = any(isinstance(event, Suggested | TextEvent) for event in events)
     rows = await asyncio.to_thread(prepare, events) if heavy else prepare(events)
     stored = await store.write(lambda session: keep(session, rows))
     return EventAck(stored=stored, known=len(events) - stored)
@@ -42,6 +56,9 @@ def prepare(events: Sequence[Event]) -> Rows:
     rows = Rows([], [], [])
     for raw in events:
         event = redacted(raw)
+        if isinstance(event, TextSnapshot) and event.text is not None:
+            rows.blobs.append({"sha256": event.sha256, "packed": zlib.compress(event.text.encode())})
+            event = event.model_copy(update={"text": None})
         if isinstance(event, Settled | Rated):
             rows.written.append((len(rows.events), event))
         rows.events.append(
@@ -49,12 +66,25 @@ def prepare(events: Sequence[Event]) -> Rows:
                 "id": event.id,
                 "kind": event.kind,
                 "session_id": event.session_id,
-                "suggestion_id": None if isinstance(event, SessionStarted) else event.suggestion_id,
+                "suggestion_id": event.suggestion_id if isinstance(event, SuggestionEvent) else None,
                 "at_ms": milliseconds(event.at),
                 "received_ms": received,
                 "body": event.model_dump_json(),
             }
         )
+        if isinstance(event, TextEvent):
+            rows.texts.append(
+                {
+                    "event_id": event.id,
+                    "kind": event.kind,
+                    "project": event.project,
+                    "path": event.path,
+                    "document": event.document,
+                    "number": event.number,
+                    "at_ms": milliseconds(event.at),
+                    "sha256": event.sha256 if isinstance(event, TextSnapshot) else "",
+                }
+            )
         if isinstance(event, Suggested):
             rows.suggestions.append(
                 {
@@ -84,7 +114,11 @@ def keep(session: Session, rows: Rows) -> int:
         suggestion = session.get(SuggestionRow, event.suggestion_id)
         if suggestion is not None and suggestion.before:
             rows.events[index]["body"] = redacted(event, suggestion.before).model_dump_json()
-    return stored + _insert_events(session, [row for row in rows.events if row["kind"] != "suggested"])
+    stored += _insert_events(session, [row for row in rows.events if row["kind"] != "suggested"])
+    for table, new in ((TextRow, rows.texts), (TextBlobRow, rows.blobs)):
+        if new:
+            connection.execute(insert(table).prefix_with("OR IGNORE"), new)
+    return stored
 
 
 def _insert_events(session: Session, rows: list[dict[str, Any]]) -> int:
@@ -104,6 +138,11 @@ def redacted(event: Event, before: str = "") -> Event:
         case Rated():
             correction = None if event.correction is None else redact_after(before, event.correction)
             return event.model_copy(update={"correction": correction, "comment": redact(event.comment)})
+        case TextSnapshot(text=str(text)) if (masked := mask(text)) != text or sha256(text.encode()).hexdigest() != event.sha256:
+            return event.model_copy(update={"text": masked, "sha256": sha256(masked.encode()).hexdigest()})
+        case TextChanged() if any(mask(change.text) != change.text for change in event.changes):
+            changes = tuple(change.model_copy(update={"text": mask(change.text)}) for change in event.changes)
+            return event.model_copy(update={"changes": changes, "sha256": ""})
         case _:
             return event
 

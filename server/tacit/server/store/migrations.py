@@ -46,7 +46,21 @@ def _0001_first(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_0001_first,)
+def _0002_texts(connection: Connection) -> None:
+    for statement in (
+        """CREATE TABLE text_record (
+            event_id TEXT NOT NULL PRIMARY KEY REFERENCES event (id) ON DELETE CASCADE, kind TEXT NOT NULL,
+            project TEXT NOT NULL, path TEXT NOT NULL, document TEXT NOT NULL, number INTEGER NOT NULL,
+            at_ms INTEGER NOT NULL, sha256 TEXT NOT NULL)""",
+        "CREATE INDEX ix_text_record_path ON text_record (project, path, at_ms)",
+        "CREATE INDEX ix_text_record_document ON text_record (document, number)",
+        "CREATE INDEX ix_text_record_sha256 ON text_record (sha256)",
+        "CREATE TABLE text_blob (sha256 TEXT NOT NULL PRIMARY KEY, packed BLOB NOT NULL)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_0001_first, _0002_texts)
 
 
 def migrate(engine: Engine, migrations: tuple[Callable[[Connection], None], ...] = MIGRATIONS) -> None:

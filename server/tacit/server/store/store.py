@@ -17,7 +17,7 @@ from sqlmodel import Session, col, delete, select
 from tacit.protocol.home import Home
 from tacit.server.store.migrations import migrate
 from tacit.server.store.opening import back_up, ensure_sound, reading_engine, translating, warn_about_library, writing_engine
-from tacit.server.store.tables import EventRow, MetaRow, SuggestionRow
+from tacit.server.store.tables import EventRow, MetaRow, SuggestionRow, TextBlobRow, TextRow
 from tacit.server.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,14 @@ def _delete_old(session: Session, limit_ms: int) -> int:
     deleted = 0
     for condition in (col(EventRow.suggestion_id).in_(suggestions), col(EventRow.seq).in_([seq for seq, _, _ in old])):
         deleted += session.exec(delete(EventRow).where(condition)).rowcount
+    if any(kind == "text_snapshot" for _, kind, _ in old):
+        forget_unused_texts(session)
     return deleted
+
+
+def forget_unused_texts(session: Session) -> None:
+    """Delete texts that no snapshot refers to any more: after whatever deletes events."""
+    session.exec(delete(TextBlobRow).where(col(TextBlobRow.sha256).not_in(select(TextRow.sha256))))
 
 
 def integrity(session: Session) -> str:

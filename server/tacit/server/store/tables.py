@@ -40,6 +40,32 @@ class SuggestionRow(SQLModel, table=True):
     """The last characters of the line before the hole: a secret may begin there and end in what was written."""
 
 
+class TextRow(SQLModel, table=True):
+    """What is asked about a text event without reading its body."""
+
+    __tablename__ = "text_record"
+
+    event_id: str = Field(primary_key=True, foreign_key="event.id", ondelete="CASCADE")
+    kind: str
+    project: str
+    path: str
+    document: str
+    number: int
+    at_ms: int
+    sha256: str
+    """Of a snapshot's text: where it is kept."""
+
+
+class TextBlobRow(SQLModel, table=True):
+    """A text by the sha256 of its UTF-8, once, for as long as a snapshot refers to it."""
+
+    __tablename__ = "text_blob"
+
+    sha256: str = Field(primary_key=True)
+    packed: bytes
+    """zlib."""
+
+
 class AdapterRow(SQLModel, table=True):
     """An adapter that has been verified once. The folder is the adapter; this row remembers that the name is taken."""
 
