@@ -72,7 +72,7 @@ async def test_without_a_server_there_is_no_popup_and_an_answer_at_once(tmp_path
 async def test_a_hung_server_costs_no_more_than_the_deadline(tmp_path: Path, home: Home) -> None:
     """The fake accepts and never answers, which the real one does not do on demand."""
     silent: list[asyncio.StreamWriter] = []
-    hung = await asyncio.start_unix_server(lambda reader, writer: silent.append(writer), home.socket)
+    hung = await asyncio.start_unix_server(lambda reader, writer: silent.append(writer), home.run_dir / home.socket.name)
     try:
         async with Editor(tmp_path, options={**ALONE, "deadlineMs": 300}) as editor:
             document = editor.open(tmp_path / "a.py", "x = \n")

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -22,9 +23,10 @@ from tacit.learner.simulate.serving import ServerProcess
 from tacit.protocol.adapters import RunRequest
 from tacit.protocol.client import TacitClient
 from tacit.protocol.completion import CompleteRequest, Context
-from tacit.protocol.errors import BadRequest, Conflict, ModelUnavailable, NotFound, StorageFull, TacitError
+from tacit.protocol.errors import BadRequest, Conflict, ModelUnavailable, NotFound, ServerUnavailable, StorageFull, TacitError
 from tacit.protocol.events import Rejected, new_id
 from tacit.protocol.home import Home
+from tacit.server.processes import process_start
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -130,6 +132,8 @@ async def test_a_second_server_is_refused_and_the_first_goes_on(server: ServerPr
     assert str(status.pid) in second.stderr and str(home.socket) in second.stderr
     assert second.stderr.count("\n") == 1
     assert (await server.client.status()).pid == status.pid
+    # Started without a terminal, it says where it is, once.
+    assert server.log.read_text().count(f"(pid {status.pid}) on {home.socket}") == 1
 
 
 async def test_it_ends_in_order_and_leaves_nothing(server: ServerProcess, home: Home) -> None:
@@ -278,8 +282,10 @@ def test_up_checks_itself_says_how_to_connect_and_is_there_once(home: Home, tiny
         assert again.returncode == 0 and "runs already" in again.stdout
         for said in (first.stdout, again.stdout):
             assert "Self-check" in said and " ms " in said and str(home.socket) in said
-            for editor in ("Neovim 0.12", "VS Code", "Helix", "Emacs"):
-                assert editor in said
+            for plugin in ("plugins/vscode/dist/tacit.vsix", "plugins/neovim", "plugins/emacs", "plugins/README.md"):
+                assert plugin in said
+            assert "SQLite" not in said
+        assert first.stderr == "" and "tacit down" in first.stdout
         assert "To use another one" in first.stdout and str(home.config) in first.stdout
         words = tacit("status", home=home)
         assert words.returncode == 0 and "ready" in words.stdout and "next run" in words.stdout
@@ -288,7 +294,10 @@ def test_up_checks_itself_says_how_to_connect_and_is_there_once(home: Home, tiny
         detached = tacit("serve", "--detach", home=home, **environment)
         assert detached.returncode == 4
     finally:
-        psutil.Process(json.loads(home.lock.read_text())["pid"]).terminate()
+        down = tacit("down", "--json", home=home)
+    assert down.returncode == 0 and json.loads(down.stdout) == {"ended": True, "pid": status["pid"]}
+    assert not process_start(status["pid"])
+    assert tacit("status", home=home).returncode == 1 and tacit("down", home=home).returncode == 0
 
 
 def test_up_in_the_foreground_ends_with_ctrl_c(home: Home, tiny_model: Path) -> None:
@@ -307,6 +316,61 @@ def test_up_in_the_foreground_ends_with_ctrl_c(home: Home, tiny_model: Path) -> 
             process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0, "".join(said)
     assert "Self-check" in "".join(said) and not home.socket.exists()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--detach",)])
+@pytest.mark.parametrize("seen", ["lock", "socket"])
+def test_ctrl_c_while_it_starts_ends_all_of_it_with_130(
+    arguments: tuple[str, ...], seen: str, home: Home, tiny_model: Path
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tacit.cli", "up", *arguments],
+        env={**os.environ, "TACIT_MODEL": str(tiny_model)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        awaited = home.lock if seen == "lock" else home.socket
+        while not awaited.exists():
+            assert process.poll() is None
+            time.sleep(0.002)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        said, complained = process.communicate(timeout=60)
+    assert (process.returncode, complained) == (130, ""), said
+    assert "Self-check" not in said
+    psutil.wait_procs(family, timeout=20)
+    assert not [child for child in family if child.is_running()]
+    assert not home.socket.exists() and tacit("down", home=home).stdout.startswith("No Tacit server runs")
+
+
+async def test_down_lets_answers_and_events_come_to_their_end(home: Home, tiny_model: Path) -> None:
+    """What was under way is answered, what was acknowledged is on disk, and what was not comes again from its outbox."""
+    acknowledged: list[str] = []
+
+    async def send(client: TacitClient, began: asyncio.Event) -> None:
+        while True:
+            events = batch(20)
+            await client.send_events(events)
+            acknowledged.extend(event.id for event in events)
+            began.set()
+
+    async with ServerProcess(home, {"model": str(tiny_model)}) as server:
+        began = asyncio.Event()
+        sender = asyncio.create_task(send(server.client, began))
+        answer = asyncio.create_task(server.client.complete(request(max_tokens=256, deadline_ms=20_000)))
+        await began.wait()
+        while (await server.client.status()).requests == 0:
+            await asyncio.sleep(0.001)
+        down = await asyncio.to_thread(tacit, "down", home=home)
+        assert down.returncode == 0 and "has ended" in down.stdout, down.stderr
+        with pytest.raises(ServerUnavailable):
+            await sender
+        assert (await answer).generation.tokens
+    assert not home.socket.exists()
+    with closing(sqlite3.connect(home.database)) as database:
+        stored = {row[0] for row in database.execute("SELECT id FROM event")}
+    assert set(acknowledged) <= stored and acknowledged
 
 
 def test_status_without_a_server_says_so(home: Home) -> None:

@@ -39,6 +39,7 @@ class Adversary:
         await self.down()
 
     async def up(self) -> None:
+        self._socket.parent.mkdir(exist_ok=True, mode=0o700)
         self._socket.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._connected, self._socket)
 

@@ -16,6 +16,7 @@ from tacit.cli import doctor, exit_code, report
 from tacit.cli.commands import COMMANDS, load
 from tacit.protocol import errors
 from tacit.protocol.home import Home
+from tacit.server.processes import process_start
 
 
 def tacit(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -74,6 +75,26 @@ def test_a_bad_setting_names_the_file_the_key_and_what_is_allowed(home: Home) ->
     assert answer.returncode == 2
     for part in ("modle", str(home.config), "model", "temperature"):
         assert part in answer.stderr
+
+
+@pytest.mark.parametrize(("name", "bad"), [("streams", "0"), ("nightly", "at night")])
+def test_a_bad_setting_says_where_it_comes_from(name: str, bad: str, home: Home) -> None:
+    variable = f"TACIT_{name.upper()}"
+    by_file = doctor_said(f"{name} = {json.dumps(bad)}\n", home)
+    assert f"from {home.config}" in by_file and variable not in by_file
+    # The environment overrides the file, so the file is not what is to be mended.
+    by_environment = doctor_said(f"{name} = {json.dumps(bad)}\n", home, **{variable: bad})
+    assert f"from {variable} in the environment" in by_environment and str(home.config) not in by_environment
+
+
+def doctor_said(config: str, home: Home, **environment: str) -> str:
+    """What `tacit doctor` says of the settings, which are bad."""
+    home.config.write_text(config)
+    answer = tacit("doctor", "--json", **environment)
+    assert answer.returncode == 1
+    bad = [one for one in json.loads(answer.stdout)["findings"] if one["level"] == "fail"]
+    assert [one["check"] for one in bad] == ["settings"]
+    return f"{bad[0]['message']} {bad[0]['mend']}"
 
 
 def test_wrong_usage_exits_2() -> None:
@@ -154,7 +175,9 @@ def level(findings: list[doctor.Finding]) -> str:
 def test_doctor_runs_every_check_and_prints_json() -> None:
     answer = tacit("doctor", "--json")
     findings = {finding["check"]: finding for finding in json.loads(answer.stdout)["findings"]}
-    assert {"python", "packages", "torch", "sqlite", "home", "socket", "disk", "model", "server", "editor"} <= set(findings)
+    assert {"python", "packages", "torch", "sqlite", "home", "socket", "disk", "settings", "model", "server", "editor"} <= set(
+        findings
+    )
     assert findings["packages"]["level"] == "ok"
     assert answer.returncode == int(any(finding["level"] == "fail" for finding in findings.values()))
 
@@ -197,10 +220,39 @@ def test_doctor_tells_no_server_from_one_that_hangs(home: Home) -> None:
     assert level(doctor.check_server(home)) == "ok"
     with home.lock.open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        held.write('{"pid": 4321, "socket": "x"}')
+        with pytest.raises(errors.Conflict, match="cannot be told"):
+            doctor.check_server(home)
+        held.write(json.dumps({"pid": os.getpid(), "started": process_start(os.getpid()), "socket": "x"}))
         held.flush()
         assert level(doctor.check_server(home)) == "fail"
-        assert "kill -9 4321" in doctor.check_server(home)[0].mend
+        assert f"kill -9 {os.getpid()}" in doctor.check_server(home)[0].mend
+
+
+def test_doctor_leaves_nothing_behind(home: Home, tmp_path: Path) -> None:
+    """A long home has its socket in the temporary folder."""
+    far = home.root / ("d" * 150)
+    elsewhere = tmp_path / "tmp"
+    elsewhere.mkdir()
+    tacit("doctor", TACIT_HOME=str(far), TMPDIR=str(elsewhere))
+    tacit("status", TACIT_HOME=str(far), TMPDIR=str(elsewhere))
+    assert list(elsewhere.glob("tacit*")) == [] and list(far.iterdir()) == []
+
+
+def test_down_without_a_server_has_nothing_to_end(home: Home) -> None:
+    # A lock that nobody holds names a process that may be anybody by now.
+    home.lock.write_text(json.dumps({"pid": os.getpid(), "started": process_start(os.getpid()), "socket": "x"}))
+    answer = tacit("down")
+    assert (answer.returncode, answer.stderr) == (0, "") and "nothing to end" in answer.stdout
+    assert json.loads(tacit("down", "--json").stdout) == {"ended": False, "pid": None}
+
+
+def test_down_ends_nobody_but_the_one_who_wrote_the_lock(home: Home) -> None:
+    with home.lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        held.write(json.dumps({"pid": os.getpid(), "started": "another time", "socket": "x"}))
+        held.flush()
+        answer = tacit("down")
+    assert answer.returncode == 4 and str(home.lock) in answer.stderr
 
 
 def test_doctor_judges_sqlite_by_version() -> None:

@@ -19,6 +19,7 @@ from tacit.server.settings import Settings
 from tacit.server.store.store import Store
 
 NEVER = Settings(nightly="0 3 31 2 *")
+NOWHERE = Home(Path("nowhere"))
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def store(home: Home) -> Iterator[Store]:
 
 
 def fires(expression: str, count: int) -> list[str]:
-    trigger = nightly_trigger(expression)
+    trigger = nightly_trigger(expression, NOWHERE)
     assert trigger is not None
     at = datetime(2026, 3, 1, 12, tzinfo=UTC).astimezone(trigger.timezone)  # a Sunday
     days = []
@@ -60,11 +61,11 @@ def test_weekdays_count_from_sunday_as_cron_counts(expression: str, days: list[s
 @pytest.mark.parametrize("expression", ["", "3", "0 3 * *", "61 3 * * *", "0 3 * * 9", "0 3 * * 5-2", "daily"])
 def test_a_bad_expression_is_a_setting_error(expression: str) -> None:
     with pytest.raises(SettingError, match="nightly"):
-        nightly_trigger(expression)
+        nightly_trigger(expression, NOWHERE)
 
 
 def test_a_night_was_missed_if_its_time_lies_between() -> None:
-    trigger = nightly_trigger("0 3 * * *")
+    trigger = nightly_trigger("0 3 * * *", NOWHERE)
     assert trigger is not None
     three = datetime(2026, 3, 10, 3, tzinfo=trigger.timezone)
     hour = timedelta(hours=1)

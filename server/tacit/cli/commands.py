@@ -12,6 +12,7 @@ from tacit.cli import DOCUMENTED_EXITS
 COMMANDS: dict[str, str] = {
     "up": "tacit.cli.serving:up",
     "serve": "tacit.cli.serving:serve",
+    "down": "tacit.cli.ending:down",
     "status": "tacit.cli.serving:status",
     "lsp": "tacit.cli.commands:lsp",
     "doctor": "tacit.cli.doctor:doctor",

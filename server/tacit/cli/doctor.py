@@ -82,7 +82,14 @@ def examine() -> list[Finding]:
         home = Home.from_environment()
     except SettingError as error:
         return [*findings, Finding("home", "fail", error.message, error.mend)]
-    checks: tuple[Callable[[Home], list[Finding]], ...] = (check_home, check_socket, check_disk, check_model, check_server)
+    checks: tuple[Callable[[Home], list[Finding]], ...] = (
+        check_home,
+        check_socket,
+        check_disk,
+        check_settings,
+        check_model,
+        check_server,
+    )
     for check in checks:
         try:
             findings += check(home)
@@ -204,6 +211,19 @@ def check_disk(home: Home) -> list[Finding]:
     return [Finding("disk", "ok", said)]
 
 
+def check_settings(home: Home) -> list[Finding]:
+    """All that the server would refuse to start with."""
+    from tacit.server.settings import Settings
+
+    settings = Settings.load(home)
+    # Without it there is no server either, and the package has a finding of its own.
+    if find_spec("apscheduler"):
+        from tacit.server.schedule import nightly_trigger
+
+        nightly_trigger(settings.nightly, home)
+    return [Finding("settings", "ok", str(home.config) if home.config.exists() else "the defaults")]
+
+
 def check_model(home: Home) -> list[Finding]:
     """Reads the whole file: about a second for 500 MB to 1 GB."""
     from tacit.server.models.cache import resolve
@@ -211,7 +231,10 @@ def check_model(home: Home) -> list[Finding]:
     from tacit.server.models.choose import choose, read_hardware
     from tacit.server.settings import Settings
 
-    name = Settings.load(home).model
+    try:
+        name = Settings.load(home).model
+    except SettingError:
+        return []  # said by the settings' own check
     if name == "auto":
         name = choose(read_hardware()).model
     if "/" not in name and not (model := find(name)).path.exists():
@@ -223,10 +246,9 @@ def check_model(home: Home) -> list[Finding]:
 
 def check_server(home: Home) -> list[Finding]:
     """Running and answering, stopped, or holding the lock without answering."""
-    import fcntl
-
     from tacit.protocol.client import TacitClient
     from tacit.protocol.errors import ServerUnavailable
+    from tacit.server.lock import holder
 
     async def ask() -> Finding:
         async with TacitClient(home.socket, timeout=10) as client:
@@ -240,15 +262,10 @@ def check_server(home: Home) -> list[Finding]:
         return [asyncio.run(ask())]
     except ServerUnavailable:
         pass
-    if home.lock.exists():
-        with home.lock.open("rb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pid = re.search(r'"pid": (\d+)', lock.read().decode(errors="replace"))
-                end = f"kill -9 {pid.group(1)}" if pid else f"fuser -k {home.lock}"
-                mend = f"Wait a minute; then end it with `{end}` and start it with `tacit up`. No acknowledged event is lost."
-                return [Finding("server", "fail", f"a server holds {home.lock} and does not answer", mend)]
+    if (found := holder(home)) is not None:
+        end = f"`tacit down`, or `kill -9 {found.pid}`"
+        mend = f"Wait a minute; then end it with {end}, and start it with `tacit up`. No acknowledged event is lost."
+        return [Finding("server", "fail", f"a server (pid {found.pid}) holds {home.lock} and does not answer", mend)]
     if home.socket.exists():
         return [Finding("server", "warn", f"none runs; {home.socket} was left by one that was killed", "`tacit up` replaces it.")]
     return [Finding("server", "ok", "none runs; `tacit up` or an editor starts it")]

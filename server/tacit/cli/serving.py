@@ -1,11 +1,13 @@
 """`tacit serve`, `up`, `status`: start the server, check it with one real completion, say how it stands. Prints."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tacit.cli import INTERRUPTED
 from tacit.protocol.adapters import RunInfo, ServerStatus
 from tacit.protocol.client import TacitClient
 from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context
-from tacit.protocol.errors import Conflict, EngineUnavailable, ModelUnavailable, ServerUnavailable, TacitError
+from tacit.protocol.errors import Conflict, EngineUnavailable, ModelUnavailable, ServerUnavailable
 from tacit.protocol.events import new_id
 from tacit.protocol.home import Home
 
@@ -39,19 +42,10 @@ CHECK = Context(
 )
 
 EDITORS = """\
-[bold]Neovim 0.12[/bold] (init.lua)
-  vim.lsp.config.tacit = {{ cmd = {{ "{tacit}", "lsp" }}, root_markers = {{ ".git" }} }}
-  vim.lsp.enable("tacit")
-  vim.lsp.inline_completion.enable()
-  vim.keymap.set("i", "<Tab>", function()
-    if not vim.lsp.inline_completion.get() then return "<Tab>" end
-  end, {{ expr = true }})
-[bold]VS Code[/bold] an LSP client extension (vscode-languageclient 10 or newer): run `{tacit} lsp` on stdio for all files
-[bold]Helix[/bold] (languages.toml)  \\[language-server.tacit]  command = "{tacit}"  args = \\["lsp"]
-  and "tacit" in the language's `language-servers` (shows inline completions as soon as Helix has them)
-[bold]Emacs[/bold] (lsp-mode)
-  (lsp-register-client (make-lsp-client :new-connection (lsp-stdio-connection '("{tacit}" "lsp"))
-    :activation-fn (lambda (&rest _) t) :add-on? t :server-id 'tacit))"""
+[bold]VS Code[/bold] {vscode}
+[bold]Neovim[/bold] {neovim}
+[bold]Emacs[/bold] (lsp-mode) {emacs}
+[bold]Helix, Zed, JetBrains, any other[/bold] they run `{tacit} lsp` on stdio; settings for each: {settings}"""
 
 
 def serve(
@@ -67,16 +61,26 @@ def serve(
         return
     from tacit.server.serving import serve as run
 
-    # Without a terminal the log file alone has it all: what stderr goes to then is not rotated.
-    asyncio.run(run(home, settings, console=logging.INFO if sys.stderr.isatty() else logging.WARNING))
+    def answers() -> None:
+        # Whoever started it may not read: that is no reason not to serve.
+        with contextlib.suppress(OSError):
+            typer.echo(f"Tacit serves {home.root} (pid {os.getpid()}) on {home.socket}; log: {home.logs / 'server.log'}")
+
+    if sys.stderr.isatty():
+        # The log says the same and goes on.
+        asyncio.run(run(home, settings, console=logging.INFO))
+    else:
+        # The log file has the rest: what stderr goes to then is not rotated.
+        asyncio.run(run(home, settings, console=logging.WARNING, listening=answers))
 
 
 async def _serve_detached(home: Home) -> None:
     async with TacitClient(home.socket) as client:
         if (known := await _status(client)) is not None:
             raise Conflict(f"A Tacit server (pid {known.pid}) serves {home.root} on {home.socket} already.", mend="Use it.")
-        status = await _detach(home, client, engine=False)
-    typer.echo(f"The server runs (pid {status.pid}) on {home.socket}; log: {home.logs / 'server.log'}")
+        async with _detached(home, client) as status:
+            pass
+    typer.echo(f"The server runs (pid {status.pid}) on {home.socket}; log: {home.logs / 'server.log'}; `tacit down` ends it.")
 
 
 def up(
@@ -120,14 +124,14 @@ def _fetched(name: str, home: Home, console: "Console") -> "ResolvedModel":
 
 
 async def _up_detached(home: Home, console: "Console") -> None:
-    async with TacitClient(home.socket) as client:
-        await _detach(home, client, engine=True)
+    async with TacitClient(home.socket) as client, _detached(home, client):
+        await _ready(client)
         await _say_checked(home, client, console)
-    console.print(f"It goes on in the background; its log is {home.logs / 'server.log'}.", markup=False)
+    console.print(f"It goes on in the background; `tacit down` ends it. Its log is {home.logs / 'server.log'}.", markup=False)
 
 
 async def _up_here(home: Home, console: "Console", model: "ResolvedModel") -> None:
-    """Serve in this process; check and talk beside it; until Ctrl-C."""
+    """Serve in this process; check and talk beside it; until Ctrl-C. Told to end before the check was over: exit code 130."""
     from tacit.server.serving import serve as run
     from tacit.server.settings import Settings
 
@@ -138,17 +142,22 @@ async def _up_here(home: Home, console: "Console", model: "ResolvedModel") -> No
     check = asyncio.create_task(_check_beside(home, console, listening))
     try:
         await asyncio.wait({server, check}, return_when=asyncio.FIRST_COMPLETED)
-        if check.done() and (error := check.exception()) is not None:
+        failure = check.exception() if check.done() else None
+        # A server that ends no longer answers its check: what is told then is that it ends.
+        interrupted = stop.is_set() and (failure is not None or not check.done())
+        if failure is not None:
             stop.set()
-            await server
-            raise error
         await server
+        if failure is not None and not interrupted:
+            raise failure
     finally:
         check.cancel()
         await asyncio.gather(check, return_exceptions=True)
         stop.set()
         await asyncio.gather(server, return_exceptions=True)
     console.print("Tacit has ended.")
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
 
 
 async def _check_beside(home: Home, console: "Console", listening: asyncio.Event) -> None:
@@ -172,7 +181,7 @@ async def _say_checked(home: Home, client: TacitClient, console: "Console") -> N
     )
     console.print(f"Serving on {home.socket}\n", markup=False)
     console.print("Connect an editor:", markup=False)
-    console.print(EDITORS.format(tacit=_command()))
+    console.print(EDITORS.format_map(_plugins()))
     if status.next_run is not None:
         console.print(f"\nThe learner runs next at {_local(status.next_run)}; `tacit status` shows how it stands.", markup=False)
 
@@ -271,28 +280,26 @@ async def _ready(client: TacitClient) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _detach(home: Home, client: TacitClient, *, engine: bool) -> ServerStatus:
-    """Start `tacit serve` as a process of its own; returns when it answers (engine: when its model does)."""
+@contextlib.asynccontextmanager
+async def _detached(home: Home, client: TacitClient) -> AsyncIterator[ServerStatus]:
+    """Start `tacit serve` as a process of its own; inside it answers. What fails inside, or Ctrl-C, ends it again."""
     path = home.logs / "serve.log"
     process = _spawn(home, path)
-    end = time.monotonic() + START_SECONDS
-    while (status := await _status(client)) is None:
-        if process.poll() is not None:
-            words = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise ServerUnavailable(
-                f"The server ended at its start: {words[-1] if words else 'it said nothing'}", mend=f"See {path}."
-            )
-        if time.monotonic() > end:
-            _end(process)
-            raise ServerUnavailable(f"The server did not answer within {START_SECONDS:.0f} s.", mend=f"See {path}.")
-        await asyncio.sleep(LOOK_SECONDS)
-    if engine:
-        try:
-            await _ready(client)
-        except TacitError:
-            _end(process)
-            raise
-    return status
+    try:
+        end = time.monotonic() + START_SECONDS
+        while (status := await _status(client)) is None:
+            if process.poll() is not None:
+                words = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+                raise ServerUnavailable(
+                    f"The server ended at its start: {words[-1] if words else 'it said nothing'}", mend=f"See {path}."
+                )
+            if time.monotonic() > end:
+                raise ServerUnavailable(f"The server did not answer within {START_SECONDS:.0f} s.", mend=f"See {path}.")
+            await asyncio.sleep(LOOK_SECONDS)
+        yield status
+    except BaseException:
+        _end(process)
+        raise
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -318,10 +325,21 @@ def _spawn(home: Home, output: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _command() -> str:
-    """How an editor starts this very Tacit."""
+def _plugins() -> dict[str, str]:
+    """How each editor is connected to this very Tacit: by the plugins beside it, where it runs from its checkout."""
+    from rich.markup import escape
+
     beside = Path(sys.executable).with_name("tacit")
-    return str(beside) if beside.exists() else "tacit"
+    folder = Path(__file__).parents[3] / "plugins"
+    here = str(folder) if (folder / "README.md").is_file() else "plugins"
+    words = {
+        "tacit": str(beside) if beside.exists() else "tacit",
+        "vscode": f"`make plugins`, then `code --install-extension {here}/vscode/dist/tacit.vsix`",
+        "neovim": f'`vim.opt.runtimepath:append("{here}/neovim")`, then `require("tacit").setup()`',
+        "emacs": f"`(add-to-list 'load-path \"{here}/emacs\")`, then `(require 'tacit)`",
+        "settings": f"{here}/README.md" + ("" if folder.is_dir() else " of Tacit's repository"),
+    }
+    return {name: escape(said) for name, said in words.items()}
 
 
 def _local(at: datetime) -> str:

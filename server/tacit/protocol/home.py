@@ -78,23 +78,34 @@ class Home:
 
     @property
     def run_dir(self) -> Path:
-        """Folder of the Unix sockets, mode 0700: inside the home, or in the temporary folder if the path would be too long."""
-        inside = self.root / "run"
-        if len(os.fsencode(inside / "engine-00.sock")) <= SOCKET_PATH_LIMIT:
-            folder = inside
-        else:
-            name = sha256(os.fsencode(self.root)).hexdigest()[:16]
-            folder = Path(tempfile.gettempdir()) / f"tacit-{os.getuid()}-{name}"
+        """Folder of the Unix sockets, made if it is missing, mode 0700. PermissionError: it is another user's."""
+        folder = self._sockets
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if folder.stat().st_uid != os.getuid():
-            raise PermissionError(f"{folder} belongs to another user; remove it or set TACIT_HOME to a shorter path.")
+        _check_owner(folder)
         folder.chmod(0o700)
         return folder
 
     @property
     def socket(self) -> Path:
-        """The server's Unix socket."""
-        return self.run_dir / "tacit.sock"
+        """The server's Unix socket. Makes nothing. PermissionError: its folder is another user's, and so is who listens there."""
+        folder = self._sockets
+        if folder.exists():
+            _check_owner(folder)
+        return folder / "tacit.sock"
+
+    @property
+    def _sockets(self) -> Path:
+        """Inside the home, or in the temporary folder if the path would be too long."""
+        inside = self.root / "run"
+        if len(os.fsencode(inside / "engine-00.sock")) <= SOCKET_PATH_LIMIT:
+            return inside
+        name = sha256(os.fsencode(self.root)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"tacit-{os.getuid()}-{name}"
+
+
+def _check_owner(folder: Path) -> None:
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user; remove it or set TACIT_HOME to a shorter path.")
 
 
 def models_dir() -> Path:

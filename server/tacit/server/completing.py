@@ -61,6 +61,15 @@ class CompletionService:
         self._engine = engine
         self._settings = settings
         self._known: OrderedDict[str, list[int]] = OrderedDict()
+        self._deadlines: set[asyncio.Timeout] = set()
+        """Of the answers that are under way."""
+
+    def hurry(self, seconds: float) -> None:
+        """The server is about to end: what is under way has so long, and is answered with what there is by then."""
+        soon = asyncio.get_running_loop().time() + seconds
+        for deadline in self._deadlines:
+            if (when := deadline.when()) is None or when > soon:
+                deadline.reschedule(soon)
 
     async def complete(self, request: CompleteRequest, policy_version: str, model_sha256: str) -> CompleteResponse:
         """Draw once and cut. Cancelling this call stops the engine's work on it.
@@ -77,10 +86,14 @@ class CompletionService:
         draw = _Draw()
         prompt = _Prompt([])
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(request.deadline_ms / 1000):
-                prompt = await self._prompt(request.context, sampling.max_tokens)
-                adapter = None if policy_version == BASE_POLICY else policy_version
-                await self._draw(draw, request, prompt.tokens, sampling, adapter)
+            async with asyncio.timeout(request.deadline_ms / 1000) as deadline:
+                self._deadlines.add(deadline)
+                try:
+                    prompt = await self._prompt(request.context, sampling.max_tokens)
+                    adapter = None if policy_version == BASE_POLICY else policy_version
+                    await self._draw(draw, request, prompt.tokens, sampling, adapter)
+                finally:
+                    self._deadlines.discard(deadline)
         if draw.finish == "deadline":
             draw.shown = _cut(request, draw.text, "cut_off").text
         stats = draw.stats or DrawStats(len(prompt.tokens), 0, 0.0, 0, 0.0, False)

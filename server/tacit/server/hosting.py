@@ -132,6 +132,11 @@ class Host:
             raise EngineUnavailable("The server is stopping.")
         self._words = f"Fetching the model: {100 * done // max(1, total)} % of {total / 1e6:,.0f} MB."
 
+    def hurry(self, seconds: float) -> None:
+        """As `CompletionService.hurry`."""
+        if self._service is not None:
+            self._service.hurry(seconds)
+
     async def stop(self) -> None:
         self._stopping = True
         engine, self._engine, self._service = self._engine, None, None

@@ -1,13 +1,10 @@
-"""Learning runs: who holds the one learning slot, how far it is, how it ended. Touches the store; asks the system about pids.
+"""Learning runs: who holds the one learning slot, how far it is, how it ended. Touches the store; asks about processes.
 
 Invariant: at most one run is `running`. A run whose process is gone becomes `interrupted` the next time anyone asks.
 """
 
 import json
-import os
 import re
-import subprocess
-from contextlib import suppress
 from pathlib import Path
 
 from sqlmodel import Session, col, select
@@ -17,6 +14,7 @@ from tacit.protocol.completion import Task
 from tacit.protocol.errors import BadRequest, Conflict, NotFound
 from tacit.protocol.events import new_id
 from tacit.protocol.home import Home
+from tacit.server.processes import process_start
 from tacit.server.store.store import Store, milliseconds, moment, set_value, value
 from tacit.server.store.tables import RunRow
 
@@ -153,19 +151,3 @@ def _living(session: Session) -> RunRow | None:
 
 def _alive(row: RunRow) -> bool:
     return process_start(row.pid) == row.pid_started
-
-
-def process_start(pid: int) -> str:
-    """When a living process began, in the system's words; empty if there is none. A zombie has ended."""
-    with suppress(OSError, IndexError):
-        # After the name, which may hold anything, in parentheses: state is field 3, the start time field 22 (proc(5)).
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        return "" if fields[0] in "ZX" else fields[19]
-    if Path("/proc/self/stat").exists():
-        return ""
-    with suppress(OSError, subprocess.SubprocessError):
-        os.kill(pid, 0)
-        answer = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, timeout=5).stdout
-        state, _, began = answer.strip().partition(" ")
-        return "" if state.startswith("Z") else began.strip()
-    return ""

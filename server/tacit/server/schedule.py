@@ -16,10 +16,10 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 from sqlmodel import select
 
-from tacit.protocol.errors import SettingError, TacitError
+from tacit.protocol.errors import TacitError
 from tacit.protocol.home import Home
 from tacit.server.runs import Runs
-from tacit.server.settings import Settings
+from tacit.server.settings import Settings, unusable
 from tacit.server.store.store import Store
 from tacit.server.store.tables import SuggestionRow
 
@@ -67,7 +67,7 @@ class Schedule:
         self._runs = runs
         self._command = command
         self._catch_up = catch_up
-        self._trigger = nightly_trigger(settings.nightly)
+        self._trigger = nightly_trigger(settings.nightly, home)
         # Late is better than never: a machine that wakes up at eight does at eight what was due at three.
         self._scheduler = AsyncIOScheduler(job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1})
         self._learner: asyncio.subprocess.Process | None = None
@@ -185,8 +185,8 @@ async def _look_at_the_clock() -> None:
     """Nothing: the scheduler looks at all its jobs when one is due."""
 
 
-def nightly_trigger(expression: str) -> CronTrigger | None:
-    """None: `off`. SettingError: neither that nor a cron expression of five fields."""
+def nightly_trigger(expression: str, home: Home) -> CronTrigger | None:
+    """None: `off`. SettingError: neither that nor a cron expression of five fields. home: where the setting may come from."""
     if expression.strip().lower() == "off":
         return None
     fields = expression.split()
@@ -195,9 +195,11 @@ def nightly_trigger(expression: str) -> CronTrigger | None:
             raise ValueError(f"it has {len(fields)} fields, not 5")
         return CronTrigger.from_crontab(" ".join((*fields[:4], _weekdays(fields[4]))))
     except ValueError as error:
-        raise SettingError(
-            f"Setting `nightly` cannot be used: `{expression}` is not a cron expression ({error}).",
-            mend='Write minute, hour, day, month and weekday, such as "0 3 * * *", or "off".',
+        raise unusable(
+            home,
+            "nightly",
+            f"`{expression}` is not a cron expression ({error})",
+            'Write minute, hour, day, month and weekday, such as "0 3 * * *", or "off".',
         ) from error
 
 

@@ -5,24 +5,21 @@ Order of the start: lock, log, store, socket; HTTP answers then, and the model c
 
 import asyncio
 import contextlib
-import fcntl
-import json
 import logging
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from logging.handlers import RotatingFileHandler
 
 import uvicorn
 
-from tacit.protocol.errors import Conflict
 from tacit.protocol.home import Home
 from tacit.server.adapters import Adapters
 from tacit.server.app import Parts, make_app
 from tacit.server.engine.embedded import EmbeddedEngine
 from tacit.server.hosting import Host, MakeEngine
+from tacit.server.lock import locked
 from tacit.server.models import ResolvedModel
 from tacit.server.runs import Runs
 from tacit.server.schedule import CATCH_UP_SECONDS, Command, Schedule, learner_command, nightly_trigger
@@ -35,8 +32,6 @@ BACKLOG = 2048
 """Connections that wait to be accepted: a thousand clients may connect at once."""
 FINISH_SECONDS = 5
 """For the requests that are under way when the server is told to end."""
-LOCK_SECONDS = 1.0
-"""`tacit doctor` holds the lock for a moment when it looks who has it."""
 LOG_BYTES, LOGS_KEPT = 2_000_000, 3
 
 
@@ -57,10 +52,10 @@ async def serve(
     model: resolved and verified already; None: found or fetched behind the running server. listening: called when HTTP answers.
     console: level from which log lines also go to stderr; None: none. learner, catch_up: as in `Schedule`.
     """
-    nightly_trigger(settings.nightly)
+    nightly_trigger(settings.nightly, home)
     os.umask(0o077)
     stop = stop or asyncio.Event()
-    with _locked(home), _logging(home, console):
+    with _told_to_end(stop), locked(home), _logging(home, console):
         store = await asyncio.to_thread(Store.open, home)
         try:
             adapters, runs = Adapters(home, settings, store), Runs(home, store)
@@ -80,6 +75,9 @@ async def serve(
                 await host.stop()
         finally:
             await asyncio.to_thread(store.close)
+            # Not empty where an engine that was killed has left its socket: then it stays.
+            with contextlib.suppress(OSError):
+                home.socket.parent.rmdir()
             log.info("the server has ended")
 
 
@@ -111,18 +109,27 @@ async def _answer(parts: Parts, listener: socket.socket, listening: Callable[[],
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
     server = _Server(config, listening)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     waiting = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
         log.info("the server is told to end")
+        parts.host.hurry(FINISH_SECONDS / 2)
     finally:
         server.should_exit = True
         waiting.cancel()
         await serving
+
+
+@contextlib.contextmanager
+def _told_to_end(stop: asyncio.Event) -> Iterator[None]:
+    """Signals are heard from the beginning: a server that is told to end while it starts leaves nothing behind either."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
@@ -130,7 +137,7 @@ async def _answer(parts: Parts, listener: socket.socket, listening: Callable[[],
 @contextlib.contextmanager
 def _listening(home: Home) -> Iterator[socket.socket]:
     """The Unix socket, for this user only. A file left by a server that was killed is replaced: the lock is ours."""
-    path = home.socket
+    path = home.run_dir / home.socket.name
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(path))
@@ -140,33 +147,6 @@ def _listening(home: Home) -> Iterator[socket.socket]:
             yield listener
         finally:
             path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _locked(home: Home) -> Iterator[None]:
-    """Held while the server lives, and let go of by the system however it ends. Conflict names the server that has it."""
-    with home.lock.open("a+") as lock:
-        deadline = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise Conflict(f"A Tacit server {_holder(home)} already.", mend="Use it, or end it first.") from None
-                time.sleep(0.02)
-        lock.truncate(0)
-        lock.write(json.dumps({"pid": os.getpid(), "socket": str(home.socket)}))
-        lock.flush()
-        yield
-
-
-def _holder(home: Home) -> str:
-    try:
-        holder = json.loads(home.lock.read_text(encoding="utf-8"))
-        return f"(pid {int(holder['pid'])}) serves {home.root} on {holder['socket']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"serves {home.root}"
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from tacit.protocol.home import Home
 
 
 class Settings(BaseModel):
-    """Every setting has a default that works. A bad one is an error that names the file, the key and what is allowed."""
+    """Every setting has a default that works. A bad one is an error that names the key, where it is set and what is allowed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,15 +50,27 @@ class Settings(BaseModel):
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise SettingError(f"{home.config} is not valid TOML: {error}.", mend="Correct it or remove it.") from error
         for name in cls.model_fields:
-            if (value := os.environ.get(f"TACIT_{name.upper()}")) is not None:
+            if (value := os.environ.get(variable(name))) is not None:
                 values[name] = value
         try:
             return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
+            name = str(first["loc"][0]) if first["loc"] else ""
             allowed = ", ".join(sorted(cls.model_fields))
             why = f"there is no such setting; there are: {allowed}" if first["type"] == "extra_forbidden" else first["msg"]
-            raise SettingError(
-                f"Setting `{key}` cannot be used: {why}.", mend=f"Correct it in {home.config} or TACIT_{key.upper()}."
-            ) from error
+            raise unusable(home, name, why) from error
+
+
+def variable(name: str) -> str:
+    """The environment variable that overrides a setting."""
+    return f"TACIT_{name.upper()}"
+
+
+def unusable(home: Home, name: str, why: str, mend: str = "") -> SettingError:
+    """The error for a setting's value: says where that value comes from. mend: what is allowed, a sentence."""
+    if name in Settings.model_fields and variable(name) in os.environ:
+        where, correct = f"{variable(name)} in the environment", f"Correct or unset {variable(name)}."
+    else:
+        where, correct = str(home.config), f"Correct it in {home.config}."
+    return SettingError(f"Setting `{name}`, from {where}, cannot be used: {why}.", mend=f"{correct} {mend}".strip())

@@ -95,9 +95,10 @@ def _by_code(code: int, words: str) -> TacitError | None:
     return None
 
 
-def warn_about_library() -> None:
+def note_old_library() -> None:
+    """For the log file: whoever starts Tacit cannot do anything about it at once, and `tacit doctor` says it in its place."""
     if sqlite3.sqlite_version_info < SQLITE_MENDED:
-        log.warning(
+        log.info(
             "SQLite %s is older than 3.51.3, in which a rare damage to databases in WAL mode was mended; only one connection "
             "writes here, which avoids the case",
             sqlite3.sqlite_version,

@@ -16,7 +16,7 @@ from sqlmodel import Session, col, delete, select
 
 from tacit.protocol.home import Home
 from tacit.server.store.migrations import migrate
-from tacit.server.store.opening import back_up, ensure_sound, reading_engine, translating, warn_about_library, writing_engine
+from tacit.server.store.opening import back_up, ensure_sound, note_old_library, reading_engine, translating, writing_engine
 from tacit.server.store.tables import EventRow, MetaRow, SuggestionRow, TextBlobRow, TextRow
 from tacit.server.store.writer import Writer
 
@@ -42,7 +42,7 @@ class Store:
     @classmethod
     def open(cls, home: Home) -> "Store":
         """Refused: a newer Tacit wrote it. StorageFull: it cannot be written. A damaged one is set aside and replaced."""
-        warn_about_library()
+        note_old_library()
         with translating():
             notice = ensure_sound(home)
             writing = writing_engine(home.database)
