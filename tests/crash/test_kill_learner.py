@@ -87,7 +87,7 @@ async def served(server: ServerProcess) -> str:
 async def test_no_half_adapter_is_ever_served(home: Home, tiny_model: Path) -> None:
     draw = random.Random(7)
     zygote = Zygote()
-    settings = {"model": str(tiny_model), "nightly": "off", "temperature": "0.8", "keep_adapters": "100"}
+    settings = {"model": str(tiny_model), "temperature": "0.8", "keep_adapters": "100", "canary_share": "0"}
     async with ServerProcess(home, settings) as server:
         await fill(server, 24)
         await zygote.start(server.environment)

@@ -28,7 +28,7 @@ from tacit.protocol.home import Home
 
 @pytest.fixture
 async def server(home: Home, tiny_model: Path) -> AsyncIterator[ServerProcess]:
-    async with ServerProcess(home, {"model": str(tiny_model), "nightly": "off", "temperature": "0.8"}) as running:
+    async with ServerProcess(home, {"model": str(tiny_model), "temperature": "0.8", "canary_share": "0"}) as running:
         yield running
 
 

@@ -81,7 +81,7 @@ async def test_the_loop(home: Home, small_model: Path, tmp_path: Path) -> None:
     repository(root)
     project = project_of(root)
 
-    async with ServerProcess(home, {"model": str(small_model), "temperature": "0.1"}) as server:
+    async with ServerProcess(home, {"model": str(small_model), "temperature": "0.1", "canary_share": "0"}) as server:
         # It completes holes in the middle of code.
         async with editor_at(root, server) as editor:
             right = 0

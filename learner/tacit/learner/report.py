@@ -115,8 +115,10 @@ def readable(report: Mapping[str, Any]) -> str:
 def _gate(report: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
     verdicts = {check["verdict"] for check in report["checks"]}
+    share = report.get("canary_share", 0.0)
     if "inconclusive" in verdicts and "refused" not in verdicts:
-        lines += ["**Inconclusive**: no step refuses it, but one could not tell. It serves all the same.", ""]
+        tried = f"It is tried on {100 * share:.0f} % of the sessions." if share else "It serves all the same."
+        lines += [f"**Inconclusive**: no step refuses it, but one could not tell. {tried}", ""]
     for check in report["checks"]:
         lines.append(f"- {VERDICTS[check['verdict']]}: {check['name']}. {check['message']}")
     lines += [f"- not reached: {step}." for step in report.get("not_reached", ())]

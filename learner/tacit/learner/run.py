@@ -1,8 +1,8 @@
 """One learning run from end to end: claim the slot, export, train, gate, publish. Touches the server (through its client) and
 `runs/ID`; the heavy steps run in a thread, so that progress is reported and a Ctrl-C is heard meanwhile.
 
-Invariants: what serves changes only by `client.publish`, after every check has passed; a run that was claimed is always ended
-with a state and a message, unless the process is killed, and then the server marks it.
+Invariants: what serves changes only by `client.publish` (for some sessions: `client.try_out`), after every check has been made; a
+run that was claimed is always ended with a state and a message, unless the process is killed, and then the server marks it.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 
 from tacit.learner import report as reporting
 from tacit.learner.checkpoint import discard
-from tacit.learner.gate import FORGETTING, MIN_HELD_OUT, Check
+from tacit.learner.gate import FORGETTING, MIN_HELD_OUT, Check, tried_on
 from tacit.learner.night import PROBE_TOKENS, Model, Night, Progress
 from tacit.learner.objective import named
 from tacit.learner.publish import publish
@@ -183,15 +183,18 @@ async def _learn(
         return "refused", _why(done)
 
     steps.progress("publishing", 0, 1)
-    message = f"{run.adapter} serves. " + " ".join(
-        c.message for c in done if c.name == "held-out perplexity" or c.verdict == "inconclusive"
+    share = tried_on(done, status.canary_share)
+    served = f"{run.adapter} answers {100 * share:.0f} % of the sessions until it is known better." if share else ""
+    message = (served or f"{run.adapter} serves.") + "".join(
+        f" {c.message}" for c in done if c.name == "held-out perplexity" or c.verdict == "inconclusive"
     )
+    report["canary_share"] = share
     lineage = {s.suggestion_id for s in training} | _lineage(home, run.parent)
     published = {**report, "state": "published", "summary": message}
     tokenizer = await steps.do(night.tokenizer.digest)
     folder = publish(home, run, candidate, published, lineage, model.sha256, tokenizer)
     try:
-        await client.publish(run.adapter)
+        await (client.try_out if share else client.publish)(run.adapter)
     except Refused as error:
         # It never served; nobody is to promote it by its name.
         shutil.rmtree(folder, ignore_errors=True)

@@ -24,6 +24,9 @@ Project = Annotated[
 
 EXIT_CODES = {"published": 0, "skipped": 0, "refused": 5, "failed": 1, "interrupted": 130}
 
+LISTED = 20
+"""Canaries that `status` shows, the newest."""
+
 adapters = typer.Typer(help="The versions that were learned: which serve, what they did, going back.", no_args_is_help=True)
 
 
@@ -139,8 +142,27 @@ def promote(name: Annotated[str, typer.Argument(help="As in `tacit adapters list
 
 
 @adapters.command()
+def status(as_json: AsJson = False) -> None:
+    """Canaries: which versions are tried on some of the sessions, what is known of them, and how the last ones ended."""
+    found = _ask(lambda client: client.canaries())[:LISTED]
+    if as_json:
+        typer.echo(json.dumps([canary.model_dump(mode="json") for canary in found], indent=2))
+        return
+    if not found:
+        typer.echo("No version is being tried, and none has been.")
+        return
+    table = _table("project", "canary", "beside", "sessions", "since", "state", "what is known")
+    for canary in found:
+        table.add_row(
+            f"{canary.project[:12]} ({canary.task})", canary.adapter, canary.live, f"{100 * canary.share:.0f} %",
+            _time(canary.started_at), canary.state.replace("_", " "), canary.reason or "No feedback was read yet.",
+        )  # fmt: skip
+    _print(table)
+
+
+@adapters.command()
 def rollback(project: Project = "", as_json: AsJson = False) -> None:
-    """Go back to what served before."""
+    """Withdraw the version that is being tried; without one, go back to what served before."""
     chosen = project or _here()
     version = _ask(lambda client: client.rollback(chosen))
     if as_json:

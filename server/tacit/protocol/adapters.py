@@ -16,11 +16,16 @@ MANIFEST = "manifest.json"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "report.json", "lineage.jsonl")
 
 RunState = Literal["running", "published", "skipped", "refused", "failed", "interrupted"]
-"""published: an adapter went live. skipped: too few samples. refused: the gate said no. failed: an error.
+"""published: an adapter serves, or is tried as a canary. skipped: too few samples. refused: the gate said no. failed: an error.
 interrupted: the learner's process ended without saying why."""
 
-AdapterState = Literal["live", "retired", "published"]
-"""live: serves its project. published: verified, not serving. retired: served once, replaced or rolled back."""
+AdapterState = Literal["live", "canary", "retired", "published"]
+"""live: serves its project. canary: serves some of its sessions, compared with what serves the others. published: verified, not
+serving. retired: served once, replaced or rolled back."""
+
+CanaryEnd = Literal["running", "promoted", "rolled_back", "replaced", "withdrawn"]
+"""promoted: it serves all. rolled_back: it was worse, or the engine failed on it. replaced: another adapter was published.
+withdrawn: by a person."""
 
 
 class FileDigest(Wire):
@@ -87,6 +92,45 @@ class AdapterDetail(Wire):
     report: dict[str, Any]
     samples: int
     """Lines of its lineage."""
+
+
+class CanaryInfo(Wire):
+    """A version that answers some of a project's sessions beside the one that answers the others; and how that ended."""
+
+    project: str
+    task: Task
+    adapter: str
+    live: str
+    """policy_version of the other sessions: what it is compared with."""
+    share: float = Field(ge=0, le=1)
+    """Of the sessions; one is answered by the same version from its beginning to its end."""
+    state: CanaryEnd = "running"
+    started_at: datetime
+    ended_at: datetime | None = None
+    reason: str = ""
+    """Why it ended, or what is known so far, for a person."""
+    judged_at: datetime | None = None
+    """When feedback was last read; None: not yet."""
+    canary_stretches: int = 0
+    live_stretches: int = 0
+    """Stretches of work without a pause whose mean rewards were compared."""
+    low: float = -2.0
+    high: float = 2.0
+    """Of the difference of mean rewards, canary less live: an interval that holds whenever one looks."""
+
+
+class CanaryJudgement(Wire):
+    """`POST /v1/canaries/judge`: what the learner found in the feedback so far."""
+
+    project: str
+    task: Task
+    adapter: str
+    verdict: Literal["undecided", "promote", "rollback"]
+    message: str = Field(max_length=2000)
+    canary_stretches: int = Field(ge=0)
+    live_stretches: int = Field(ge=0)
+    low: float
+    high: float
 
 
 class RunRequest(Wire):
@@ -167,5 +211,9 @@ class ServerStatus(Wire):
     last_run: RunInfo | None
     events: int
     requests: int
+    canary_share: float = 0.0
+    """Of a project's sessions that a version gets which the gate could not judge; 0: such a version serves all at once."""
+    canaries: tuple[CanaryInfo, ...] = ()
+    """Those that run."""
     notices: tuple[str, ...] = ()
     """What a person should know: an adapter that could not be loaded, a database that was restored."""

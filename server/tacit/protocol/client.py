@@ -18,6 +18,8 @@ from tacit.protocol import errors
 from tacit.protocol.adapters import (
     AdapterDetail,
     AdapterInfo,
+    CanaryInfo,
+    CanaryJudgement,
     ProbeRequest,
     ProbeResponse,
     ProjectInfo,
@@ -82,10 +84,13 @@ class TacitClient:
     async def projects(self) -> list[ProjectInfo]:
         return await self._get_list("/v1/projects", ProjectInfo)
 
-    async def export(self, project: str, task: Task = "completion") -> AsyncIterator[SuggestionRecord]:
-        """Every suggestion of a project with its events, oldest first."""
+    async def export(
+        self, project: str, task: Task = "completion", since: datetime | None = None
+    ) -> AsyncIterator[SuggestionRecord]:
+        """Every suggestion of a project with its events, oldest first. since: received by the server from then on."""
+        query: dict[str, str] = {"project": project, "task": task} | ({"since": since.isoformat()} if since else {})
         try:
-            async with self._http.stream("GET", "/v1/export", params={"project": project, "task": task}) as response:
+            async with self._http.stream("GET", "/v1/export", params=query) as response:
                 if response.status_code != 200:
                     await response.aread()
                     _raise_for(response)
@@ -127,6 +132,18 @@ class TacitClient:
     async def publish(self, name: str) -> AdapterInfo:
         """Verify adapters/NAME, load it beside the old one, probe it, move the alias. Refused: the old one keeps serving."""
         return await self._post(f"/v1/adapters/{name}/promote", None, AdapterInfo, timeout=600)
+
+    async def try_out(self, name: str) -> CanaryInfo:
+        """Like `publish`, for a share of the project's sessions."""
+        return await self._post(f"/v1/adapters/{name}/canary", None, CanaryInfo, timeout=600)
+
+    async def canaries(self) -> list[CanaryInfo]:
+        """All there have been, newest first; those that have ended say how."""
+        return await self._get_list("/v1/canaries", CanaryInfo)
+
+    async def judge(self, judgement: CanaryJudgement) -> CanaryInfo:
+        """Say what feedback tells of a canary; the server acts on it. Conflict: it does not run any more."""
+        return await self._post("/v1/canaries/judge", judgement, CanaryInfo, timeout=600)
 
     async def rollback(self, project: str, task: Task = "completion") -> str:
         """Go back to what served before; returns the policy_version that serves now."""

@@ -1,5 +1,5 @@
-"""Which adapter serves whom: promotion, rollback, what is loaded at start, what is removed. Touches the store, the engine, the
-adapters' folders.
+"""Which adapter serves whom: promotion, canary, rollback, what is loaded at start, what is removed. Touches the store, the
+engine, the adapters' folders.
 
 Who serves is a map in memory that follows the history in the store. Invariants: an adapter enters the map only after it was
 verified, loaded and probed; the map changes only after the history did; a request reads it once (`using`), and what a request
@@ -10,18 +10,19 @@ import asyncio
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from hashlib import sha256
-from pathlib import Path
-from typing import get_args
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
 
 from sqlmodel import Session, col, select
 
 from tacit.protocol.adapters import (
-    MANIFEST,
     AdapterDetail,
     AdapterInfo,
+    AdapterState,
+    CanaryEnd,
+    CanaryInfo,
+    CanaryJudgement,
     Manifest,
     Probe,
     ProbeRequest,
@@ -30,18 +31,14 @@ from tacit.protocol.adapters import (
 from tacit.protocol.completion import BASE_POLICY, Task
 from tacit.protocol.errors import Conflict, EngineUnavailable, NotFound, Refused, TacitError
 from tacit.protocol.home import Home
-from tacit.server import verifying
+from tacit.server import canary, history, verifying
 from tacit.server.engine.interface import Engine
+from tacit.server.history import Key
 from tacit.server.settings import Settings
-from tacit.server.store.store import Store, milliseconds, moment
+from tacit.server.store.store import Store
 from tacit.server.store.tables import AdapterRow, AliasChangeRow
 
 log = logging.getLogger(__name__)
-
-Key = tuple[str, str]
-"""(project, task)"""
-
-SUMMARY_CHARS = 200
 
 
 class Adapters:
@@ -52,6 +49,10 @@ class Adapters:
         self._engine: Engine | None = None
         self._base_sha256 = ""
         self._serving: dict[Key, str] = {}
+        self._canaries: dict[Key, CanaryInfo] = {}
+        """Those that run and are loaded."""
+        self._failures: Counter[str] = Counter()
+        """Of a canary, in a row."""
         self._in_use: Counter[str] = Counter()
         self._unwanted: set[str] = set()
         """Loaded, and to be dropped when the last request that uses them has ended."""
@@ -71,10 +72,17 @@ class Adapters:
     def policies(self) -> dict[Key, str]:
         return dict(self._serving)
 
+    def routed(self, project: str | None, task: Task, session_id: str) -> str:
+        """The policy_version for this session: the canary's for its share of them."""
+        found = self._canaries.get((project or "", task))
+        if found is not None and canary.chosen(session_id, found.adapter, found.share):
+            return found.adapter
+        return self.policy(project, task)
+
     @contextmanager
-    def using(self, project: str | None, task: Task) -> Iterator[str]:
-        """The policy_version for one request, which stays usable until the request ends."""
-        policy = self.policy(project, task)
+    def using(self, project: str | None, task: Task, session_id: str = "") -> Iterator[str]:
+        """The policy_version for one request, which stays usable until the request ends. Without a session: what serves."""
+        policy = self.routed(project, task, session_id) if session_id else self.policy(project, task)
         self._in_use[policy] += 1
         try:
             yield policy
@@ -93,9 +101,22 @@ class Adapters:
         """
         self._engine, self._base_sha256 = engine, base_sha256
         self._serving.clear()
+        self._canaries.clear()
         self.notices.clear()
-        for key, stack in (await self._stacks()).items():
+        for key, stack in (await self._store.read(history.stacks)).items():
             await self._load_first_good(engine, key, stack)
+        for found in await self._store.read(canary.all_kept):
+            if found.state == "running":
+                await self._load_canary(engine, found)
+
+    async def _load_canary(self, engine: Engine, found: CanaryInfo) -> None:
+        try:
+            await self._verified(found.adapter)
+            await engine.load(found.adapter, self._home.adapters / found.adapter)
+        except TacitError as error:
+            await self._end_canary(found, "rolled_back", f"It could not be loaded: {error}")
+            return
+        self._canaries[found.project, found.task] = found
 
     async def _load_first_good(self, engine: Engine, key: Key, stack: Sequence[str]) -> None:
         good: list[str] = []
@@ -120,6 +141,7 @@ class Adapters:
         """No engine: nothing can be promoted, and nobody is served by an adapter."""
         self._engine = None
         self._serving.clear()
+        self._canaries.clear()
 
     def _attached(self) -> Engine:
         if self._engine is None:
@@ -128,45 +150,165 @@ class Adapters:
 
     # Promotion and rollback.
 
-    async def promote(self, name: str) -> AdapterInfo:
-        """Verify, load beside the old one, probe, move the alias. Whatever fails, the old one keeps serving."""
+    async def promote(self, name: str, reason: str = "") -> AdapterInfo:
+        """Verify, load beside the old one, probe, move the alias. Whatever fails, the old one keeps serving.
+
+        A canary of that project has ended then: promoted if it is this one, else replaced. reason: why a canary is to serve all;
+        Conflict if it is none any more.
+        """
         async with self._loading:
-            engine = self._attached()
             manifest = await self._verified(name)
             key = (manifest.project, manifest.task)
-            report = await asyncio.to_thread(verifying.read_report, self._home.adapters / name)
             if self._serving.get(key) != name:
-                was_loaded = name in engine.loaded()
-                try:
-                    # Before anything is loaded: a name that was another adapter's is refused here.
-                    await self._store.write(lambda session: self._register(session, manifest, report))
-                    await engine.load(name, self._home.adapters / name)
-                    self._unwanted.discard(name)
-                    await verifying.check_in_engine(engine, name, verifying.recorded_probes(report))
-                    async with self._moving:
-                        await self._record(key, "promote", name)
-                        self._serving[key] = name
-                        self.notices.pop(key, None)
-                except BaseException:
-                    if not was_loaded:
-                        with suppress(TacitError):
-                            await engine.drop(name)
-                    raise
+                async with self._brought_in(manifest), self._moving:
+
+                    def move(session: Session) -> None:
+                        history.record(session, key, "promote", [name])
+                        running = canary.running(session, key)
+                        if reason and (running is None or running.adapter != name):
+                            raise Conflict(f"`{name}` is not being tried any more.")
+                        if running is not None:
+                            canary.keep(session, canary.after_promotion(running, name, reason))
+
+                    await self._record(move)
+                    self._serving[key] = name
+                    self._canaries.pop(key, None)
+                    self.notices.pop(key, None)
                 log.info("project %s (%s) is served by %s", *key, name)
                 await self._clean_up(key)
         return await self._info(name)
 
-    async def rollback(self, project: str, task: Task) -> str:
-        """Serve what served before. Conflict: it is the base already. Returns the policy_version that serves now."""
-        key = (project, task)
+    async def try_out(self, name: str) -> CanaryInfo:
+        """Let it answer `canary_share` of its project's sessions: verified, loaded and probed as for a promotion.
+
+        Conflict: it serves already. A canary that runs is replaced.
+        """
+        async with self._loading:
+            manifest = await self._verified(name)
+            key = (manifest.project, manifest.task)
+            live = self._serving.get(key, BASE_POLICY)
+            if live == name:
+                raise Conflict(f"`{name}` serves project {key[0]} already.")
+            found = CanaryInfo(
+                project=manifest.project,
+                task=manifest.task,
+                adapter=name,
+                live=live,
+                share=self._settings.canary_share,
+                started_at=datetime.now(UTC),
+            )
+            async with self._brought_in(manifest), self._moving:
+
+                def begin(session: Session) -> None:
+                    if (other := canary.running(session, key)) is not None and other.adapter != name:
+                        canary.keep(session, canary.after_promotion(other, name))
+                    canary.keep(session, found)
+
+                await self._record(begin)
+                self._canaries[key] = found
+                self._failures.clear()
+            log.info("project %s (%s): %s answers %.0f %% of its sessions", *key, name, 100 * found.share)
+            await self._clean_up(key)
+        return found
+
+    @asynccontextmanager
+    async def _brought_in(self, manifest: Manifest) -> AsyncIterator[None]:
+        """Registered, loaded and probed; if what is done inside fails, it is out of the engine again."""
+        engine, name = self._attached(), manifest.name
+        folder = self._home.adapters / name
+        report = await asyncio.to_thread(verifying.read_report, folder)
+        was_loaded = name in engine.loaded()
+        try:
+            # Before anything is loaded: a name that was another adapter's is refused here.
+            await self._store.write(lambda session: history.register(session, manifest, report, folder))
+            await engine.load(name, folder)
+            self._unwanted.discard(name)
+            await verifying.check_in_engine(engine, name, verifying.recorded_probes(report))
+            yield
+        except BaseException:
+            if not was_loaded:
+                with suppress(TacitError):
+                    await engine.drop(name)
+            raise
+
+    # The canary.
+
+    async def canaries(self) -> list[CanaryInfo]:
+        """All there have been, newest first."""
+        return await self._store.read(canary.all_kept)
+
+    def running_canaries(self) -> tuple[CanaryInfo, ...]:
+        return tuple(self._canaries.values())
+
+    async def judge(self, judgement: CanaryJudgement) -> CanaryInfo:
+        """Act on what feedback says of a canary. Conflict: that one does not run any more."""
+        key = (judgement.project, judgement.task)
+
+        def note(session: Session) -> CanaryInfo:
+            found = canary.judged(canary.running(session, key), judgement)
+            canary.keep(session, found)
+            return found
+
+        found = await self._store.write(note)
+        if key in self._canaries:
+            self._canaries[key] = found
+        if judgement.verdict == "promote":
+            await self.promote(found.adapter, judgement.message)
+        elif judgement.verdict == "rollback":
+            await self._end_canary(found, "rolled_back", judgement.message)
+        else:
+            return found
+        return next(c for c in await self.canaries() if c.adapter == found.adapter)
+
+    async def answered(self, project: str | None, task: Task, policy: str, failure: TacitError | None) -> None:
+        """What became of a request to a ready engine. A canary on which it fails again and again is rolled back."""
+        found = self._canaries.get((project or "", task))
+        if found is None or found.adapter != policy:
+            return
+        if failure is None:
+            self._failures.pop(policy, None)
+            return
+        self._failures[policy] += 1
+        if self._failures[policy] >= canary.MOST_FAILURES or isinstance(failure, NotFound):
+            await self._end_canary(found, "rolled_back", f"The engine failed on it: {failure}")
+
+    async def _end_canary(self, found: CanaryInfo, state: CanaryEnd, reason: str) -> None:
+        key = (found.project, found.task)
         async with self._moving:
-            stack = (await self._stacks()).get(key, [])
+
+            def end(session: Session) -> bool:
+                now = canary.running(session, key)
+                if now is None or now.adapter != found.adapter:
+                    return False
+                canary.keep(session, canary.ended(now, state, reason))
+                return True
+
+            # Out of the way first: were the disk full, a bad canary would go on.
+            self._canaries.pop(key, None)
+            if not await self._store.write(end):
+                return
+            if self._engine is not None and found.adapter in self._engine.loaded():
+                self._unwanted.add(found.adapter)
+                self._drop_unwanted()
+        log.info("project %s (%s): the canary %s has ended, %s: %s", *key, found.adapter, state, reason)
+
+    async def rollback(self, project: str, task: Task) -> str:
+        """Withdraw the canary if there is one; else serve what served before. Returns the policy_version that serves now.
+
+        Conflict: it is the base already.
+        """
+        key = (project, task)
+        if (found := self._canaries.get(key)) is not None:
+            await self._end_canary(found, "withdrawn", "Withdrawn by hand.")
+            return self.policy(project, task)
+        async with self._moving:
+            stack = (await self._store.read(history.stacks)).get(key, [])
             if not stack:
                 raise Conflict(f"Project {project} ({task}) is served by the base: there is nothing to go back from.")
             # What serves is the top of the history, or below it where the top could not be loaded.
             top = len(stack) if self._engine is None else _height(stack, self._serving.get(key))
             left = await self._usable(stack[: max(0, top - 1)])
-            await self._record(key, "rollback", *reversed(stack[left:]))
+            await self._record(lambda session: history.record(session, key, "rollback", reversed(stack[left:])))
             if left == 0:
                 self._serving.pop(key, None)
             elif self._engine is not None:
@@ -217,11 +359,17 @@ class Adapters:
                     .where(col(AdapterRow.deleted_ms).is_(None))
                     .order_by(col(AdapterRow.created_ms).desc(), col(AdapterRow.name).desc())
                 ).all(),
-                set(session.exec(select(AliasChangeRow.adapter))),
+                {*session.exec(select(AliasChangeRow.adapter)), *(found.adapter for found in canary.all_kept(session))},
             )
         )
-        live = set(self._serving.values())
-        return [_as_info(row, row.name in live, row.name in served) for row in rows]
+        return [history.info_of(row, self._state(row.name, row.name in served)) for row in rows]
+
+    def _state(self, name: str, served: bool) -> AdapterState:
+        if name in self._serving.values():
+            return "live"
+        if any(found.adapter == name for found in self._canaries.values()):
+            return "canary"
+        return "retired" if served else "published"
 
     async def detail(self, name: str) -> AdapterDetail:
         """NotFound, Refused (its files cannot be read)."""
@@ -230,7 +378,7 @@ class Adapters:
         report = await asyncio.to_thread(verifying.read_report, folder)
         samples = await asyncio.to_thread(verifying.count_lines, folder / "lineage.jsonl")
         known = {info.name: info for info in await self.infos()}
-        info = known.get(name) or _as_info(_row(manifest, report, ""), live=False, served=False)
+        info = known.get(name) or history.info_of(history.row_of(manifest, report, ""), "published")
         return AdapterDetail(info=info, manifest=manifest, report=report, samples=samples)
 
     async def _info(self, name: str) -> AdapterInfo:
@@ -241,44 +389,23 @@ class Adapters:
     async def _verified(self, name: str) -> Manifest:
         return await asyncio.to_thread(verifying.verify, self._home.adapters, name, self._base_sha256)
 
-    def _register(self, session: Session, manifest: Manifest, report: dict[str, object]) -> None:
-        """Refused: the name was given to other bytes before. Caches key by name, so a name means one thing for ever."""
-        row = _row(manifest, report, _manifest_digest(self._home.adapters / manifest.name))
-        known = session.get(AdapterRow, manifest.name)
-        if known is None:
-            session.add(row)
-        elif known.manifest_sha256 != row.manifest_sha256:
-            raise Refused(f"There was another adapter called `{manifest.name}`; names are never used again.", mend="Learn anew.")
-        else:
-            known.deleted_ms = None
-
-    async def _record(self, key: Key, action: str, *names: str) -> None:
-        def add(session: Session) -> None:
-            for name in names:
-                row = AliasChangeRow(project=key[0], task=key[1], action=action, adapter=name, at_ms=milliseconds())
-                session.add(row)
-                # One by one: the history is read in the order of its rows.
-                session.flush()
-
-        await self._store.write(add)
-
-    async def _stacks(self) -> dict[Key, list[str]]:
-        """For each key: what serves (last) and what served before it."""
-        return await self._store.read(_stacks)
+    async def _record(self, change: Callable[[Session], None]) -> None:
+        """Who serves whom is on the disk when this returns."""
+        await self._store.write(change)
 
     async def _clean_up(self, key: Key) -> None:
-        """Keep the live one and the one before it loaded, and `keep_adapters` on disk."""
-        stack = (await self._stacks()).get(key, [])
-        wanted = set(stack[-2:])
+        """Keep the live one, the one before it and the canary loaded, and `keep_adapters` on disk."""
+        stack = (await self._store.read(history.stacks)).get(key, [])
+        wanted = set(stack[-2:]) | {found.adapter for found in self.running_canaries() if (found.project, found.task) == key}
         engine = self._attached()
-        rows = await self._store.read(lambda session: _versions(session, key))
+        rows = await self._store.read(lambda session: history.versions(session, key))
         self._unwanted |= {name for name in rows if name in engine.loaded() and name not in wanted}
         self._drop_unwanted()
         for name in [name for name in rows if name not in wanted][max(0, self._settings.keep_adapters - len(wanted)) :]:
             if self._in_use[name]:
                 continue
             await asyncio.to_thread(shutil.rmtree, self._home.adapters / name, ignore_errors=True)
-            await self._store.write(lambda session, gone=name: _mark_deleted(session, gone))  # type: ignore[misc]
+            await self._store.write(lambda session, gone=name: history.mark_deleted(session, gone))  # type: ignore[misc]
             log.info("the adapter %s was removed; the newest %d are kept", name, self._settings.keep_adapters)
 
     def _drop_unwanted(self) -> None:
@@ -297,66 +424,3 @@ def _height(stack: Sequence[str], name: str | None) -> int:
 
 async def _probe_all(engine: Engine, request: ProbeRequest, adapter: str | None) -> tuple[Probe, ...]:
     return tuple([await verifying.probe(engine, prompt, request.max_tokens, adapter) for prompt in request.prompts])
-
-
-def _stacks(session: Session) -> dict[Key, list[str]]:
-    stacks: dict[Key, list[str]] = {}
-    for change in session.exec(select(AliasChangeRow).order_by(col(AliasChangeRow.seq))):
-        stack = stacks.setdefault((change.project, change.task), [])
-        if change.action == "promote":
-            stack.append(change.adapter)
-        elif stack and stack[-1] == change.adapter:
-            stack.pop()
-    return {key: stack for key, stack in stacks.items() if stack}
-
-
-def _versions(session: Session, key: Key) -> list[str]:
-    """A key's adapters that are on disk, newest first."""
-    query = (
-        select(AdapterRow.name)
-        .where(AdapterRow.project == key[0], AdapterRow.task == key[1], col(AdapterRow.deleted_ms).is_(None))
-        .order_by(col(AdapterRow.created_ms).desc(), col(AdapterRow.name).desc())
-    )
-    return list(session.exec(query))
-
-
-def _mark_deleted(session: Session, name: str) -> None:
-    row = session.get(AdapterRow, name)
-    if row is not None:
-        row.deleted_ms = milliseconds()
-
-
-def _manifest_digest(folder: Path) -> str:
-    return sha256((folder / MANIFEST).read_bytes()).hexdigest()
-
-
-def _row(manifest: Manifest, report: dict[str, object], manifest_sha256: str) -> AdapterRow:
-    return AdapterRow(
-        name=manifest.name,
-        manifest_sha256=manifest_sha256,
-        project=manifest.project,
-        task=manifest.task,
-        run_id=manifest.run_id,
-        parent=manifest.parent,
-        base_sha256=manifest.base_sha256,
-        created_ms=milliseconds(manifest.created_at),
-        summary=str(report.get("summary", ""))[:SUMMARY_CHARS],
-    )
-
-
-def _as_info(row: AdapterRow, live: bool, served: bool) -> AdapterInfo:
-    return AdapterInfo(
-        name=row.name,
-        project=row.project,
-        task=_task(row.task),
-        state="live" if live else "retired" if served else "published",
-        created_at=moment(row.created_ms),
-        run_id=row.run_id,
-        parent=row.parent,
-        base_sha256=row.base_sha256,
-        summary=row.summary,
-    )
-
-
-def _task(name: str) -> Task:
-    return next(task for task in get_args(Task) if task == name)

@@ -26,6 +26,8 @@ from tacit.protocol import errors
 from tacit.protocol.adapters import (
     AdapterDetail,
     AdapterInfo,
+    CanaryInfo,
+    CanaryJudgement,
     ProbeRequest,
     ProbeResponse,
     ProjectInfo,
@@ -90,8 +92,8 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
         try:
             service, model_sha256 = parts.host.service()
             parts.requests += 1
-            with parts.adapters.using(body.project, body.task) as policy:
-                answer = await _unless_gone(request, service.complete(body, policy, model_sha256))
+            with parts.adapters.using(body.project, body.task, body.session_id) as policy:
+                answer = await _watched(parts, body, policy, _unless_gone(request, service.complete(body, policy, model_sha256)))
             if answer is None:
                 outcome = "cancelled"
                 return Response(status_code=GONE)
@@ -121,9 +123,11 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
         return _json(ack)
 
     @app.get("/v1/export", response_model=SuggestionRecord)
-    async def export_records(project: str = Query(max_length=64), task: Task = "completion") -> Response:
-        """One SuggestionRecord per line, oldest first."""
-        lines = export(parts.store, project, task)
+    async def export_records(
+        project: str = Query(max_length=64), task: Task = "completion", since: datetime | None = None
+    ) -> Response:
+        """One SuggestionRecord per line, oldest first. since: only those that the server received from then on."""
+        lines = export(parts.store, project, task, since)
         # The first page before the status line: what fails at once is answered as an error.
         first = await anext(lines, b"")
 
@@ -186,9 +190,24 @@ def _runs_and_adapters(app: FastAPI, parts: Parts) -> None:
         """Verify, load, probe, move the alias; 422: refused, the old one keeps serving."""
         return _json(await _swapping(parts, parts.adapters.promote(name)))
 
+    @app.post("/v1/adapters/{name}/canary", response_model=CanaryInfo)
+    async def try_out(name: str) -> Response:
+        """Verify, load, probe, and let it answer a share of its project's sessions; 422: refused."""
+        return _json(await _swapping(parts, parts.adapters.try_out(name)))
+
+    @app.get("/v1/canaries", response_model=list[CanaryInfo])
+    async def canaries() -> Response:
+        """All there have been, newest first; those that have ended say how."""
+        return _json_list(await parts.adapters.canaries())
+
+    @app.post("/v1/canaries/judge", response_model=CanaryInfo)
+    async def judge(body: CanaryJudgement) -> Response:
+        """What feedback says of a canary: noted, and acted on."""
+        return _json(await parts.adapters.judge(body))
+
     @app.post("/v1/rollback")
     async def rollback(project: str = Query(max_length=64), task: Task = "completion") -> dict[str, str]:
-        """Serve what served before."""
+        """Withdraw the canary if there is one; else serve what served before."""
         return {"policy_version": await _swapping(parts, parts.adapters.rollback(project, task))}
 
 
@@ -228,6 +247,8 @@ def _state(app: FastAPI, parts: Parts) -> None:
                 last_run=await parts.runs.last(),
                 events=events,
                 requests=parts.requests,
+                canary_share=parts.settings.canary_share,
+                canaries=parts.adapters.running_canaries(),
                 notices=notices,
             )
         )
@@ -286,6 +307,19 @@ async def _swapping(parts: Parts, swap: Coroutine[Any, Any, T]) -> T:
         raise
     finally:
         parts.metrics.swaps.labels(outcome).inc()
+
+
+async def _watched(parts: Parts, body: CompleteRequest, policy: str, work: Coroutine[Any, Any, T]) -> T:
+    """`work`, and whether it failed on an engine that was ready: a canary's failures count against it."""
+    ready = parts.host.ready
+    try:
+        result = await work
+    except (errors.EngineUnavailable, errors.NotFound) as error:
+        if ready:
+            await parts.adapters.answered(body.project, body.task, policy, error)
+        raise
+    await parts.adapters.answered(body.project, body.task, policy, None)
+    return result
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | None:

@@ -4,6 +4,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 
 from sqlalchemy import text, tuple_
 from sqlmodel import Session, col, select
@@ -11,7 +12,7 @@ from sqlmodel import Session, col, select
 from tacit.protocol.adapters import ProjectInfo
 from tacit.protocol.completion import BASE_POLICY, Task
 from tacit.protocol.errors import BadRequest, NotFound
-from tacit.server.store.store import Store
+from tacit.server.store.store import Store, milliseconds
 from tacit.server.store.tables import EventRow, SuggestionRow
 
 PAGE = 200
@@ -23,23 +24,24 @@ Place = tuple[int, str]
 DECISIONS = ("accepted", "typed_through", "rejected", "rated")
 
 
-async def export(store: Store, project: str, task: Task) -> AsyncIterator[bytes]:
-    """One SuggestionRecord as JSON per line, oldest first."""
+async def export(store: Store, project: str, task: Task, since: datetime | None = None) -> AsyncIterator[bytes]:
+    """One SuggestionRecord as JSON per line, oldest first. since: received by the server from then on, by its own clock."""
+    first_ms = milliseconds(since) if since else 0
     after: Place | None = None
     while True:
-        lines, after = await store.read(lambda session, place=after: _page(session, project, task, place))  # type: ignore[misc]
+        lines, after = await store.read(lambda session, place=after: _page(session, project, task, place, first_ms))  # type: ignore[misc]
         if lines:
             yield lines
         if after is None:
             return
 
 
-def _page(session: Session, project: str, task: Task, after: Place | None) -> tuple[bytes, Place | None]:
+def _page(session: Session, project: str, task: Task, after: Place | None, first_ms: int) -> tuple[bytes, Place | None]:
     """(lines, where to go on or None at the end). Bodies were validated when they came; they are passed on as they are."""
     page = (
         select(SuggestionRow.id, SuggestionRow.at_ms, EventRow.body)
         .join(EventRow, col(EventRow.id) == SuggestionRow.event_id)
-        .where(SuggestionRow.project == project, SuggestionRow.task == task)
+        .where(SuggestionRow.project == project, SuggestionRow.task == task, EventRow.received_ms >= first_ms)
         .order_by(col(SuggestionRow.at_ms), col(SuggestionRow.id))
         .limit(PAGE)
     )

@@ -1,4 +1,5 @@
-"""What happens by the clock: the nightly learner, hourly backups, daily clean-up. Touches child processes, the store, the clock.
+"""What happens by the clock: the nightly learner, looks at canaries, hourly backups, daily clean-up. Touches child processes, the
+store, the clock.
 
 A night that was missed because the machine was off or asleep, or that was cut short, is caught up. The learner is a process of
 its own; when the server ends, so does a learner that it has started.
@@ -18,6 +19,7 @@ from sqlmodel import select
 
 from tacit.protocol.errors import TacitError
 from tacit.protocol.home import Home
+from tacit.server.canary import all_kept
 from tacit.server.runs import Runs
 from tacit.server.settings import Settings, unusable
 from tacit.server.store.store import Store
@@ -33,6 +35,8 @@ CATCH_UP_SECONDS = 180.0
 STOP_SECONDS = 10.0
 CLOCK_MINUTES = 5
 """The scheduler's timer stands still while the machine sleeps: how late after waking up a night may be noticed."""
+CANARY_MINUTES = 10
+"""Between two looks at the feedback on canaries: the interval holds however often one looks."""
 ATTEMPT = "nightly/attempt"
 UNENDED = "nightly/unended"
 """How many nights in a row have begun and not come to their end."""
@@ -41,12 +45,18 @@ MOST_UNENDED = 3
 SKIPPED, REFUSED = 3, 4
 """The learner's exit codes for a night that rightly changed nothing."""
 LOG_BYTES = 2_000_000
+LEARNER_LOG, CANARY_LOG = "learner.log", "canary.log"
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
 def learner_command(project: str) -> Sequence[str]:
     # -P: never import what lies in the current folder.
     return (sys.executable, "-P", "-m", "tacit.learner", "--project", project, "--trigger", "nightly")
+
+
+def judge_command() -> Sequence[str]:
+    """Reads the feedback on the canaries."""
+    return (sys.executable, "-P", "-m", "tacit.learner.canary")
 
 
 class Schedule:
@@ -71,6 +81,7 @@ class Schedule:
         # Late is better than never: a machine that wakes up at eight does at eight what was due at three.
         self._scheduler = AsyncIOScheduler(job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1})
         self._learner: asyncio.subprocess.Process | None = None
+        self._judge: asyncio.subprocess.Process | None = None
         self._stopping = False
 
     async def start(self) -> None:
@@ -85,6 +96,7 @@ class Schedule:
                 log.info("the learner was last tried %s; the night is caught up in %.0f s", last, self._catch_up)
                 self._scheduler.add_job(self.night, "date", run_date=now + timedelta(seconds=self._catch_up), id="missed")
         self._scheduler.add_job(_look_at_the_clock, "interval", minutes=CLOCK_MINUTES, id="clock")
+        self._scheduler.add_job(self.look_at_canaries, "interval", minutes=CANARY_MINUTES, id="canaries")
         self._scheduler.add_job(self._back_up, "interval", hours=1, id="backup")
         self._scheduler.add_job(
             self._clean_up, "interval", hours=24, id="clean-up", next_run_time=datetime.now(UTC) + timedelta(minutes=10)
@@ -96,16 +108,9 @@ class Schedule:
         self._stopping = True
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
-        learner = self._learner
-        if learner is not None and learner.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                learner.terminate()
-            try:
-                async with asyncio.timeout(STOP_SECONDS):
-                    await learner.wait()
-            except TimeoutError:
-                learner.kill()
-                await learner.wait()
+        for child in (self._judge, self._learner):
+            if child is not None and child.returncode is None:
+                await _end(child)
         with contextlib.suppress(TacitError):
             await self._runs.running()
 
@@ -136,31 +141,51 @@ class Schedule:
         except TacitError as error:
             log.error("the end of the night was not written down: %s", error)
 
-    async def _learn(self, project: str) -> None:
-        self._home.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._home.logs / "learner.log"
-        too_long = path.exists() and path.stat().st_size > LOG_BYTES
-        with path.open("wb" if too_long else "ab") as output:
-            try:
-                self._learner = await asyncio.create_subprocess_exec(
-                    *self._command(project),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env={**os.environ, "TACIT_HOME": str(self._home.root)},
-                    # Ctrl-C is for the server, which ends the learner in order.
-                    start_new_session=True,
-                )
-            except OSError as error:
-                log.error("the learner for project %s could not be started: %s", project, error)
+    async def look_at_canaries(self) -> None:
+        """Let the feedback on them be read, if there are any. It is a process of its own: rewards are the learner's."""
+        try:
+            if self._stopping or not any(found.state == "running" for found in await self._store.read(all_kept)):
                 return
-            code = await self._learner.wait()
+            self._judge = await self._spawn(judge_command(), CANARY_LOG)
+        except (TacitError, OSError) as error:
+            log.error("the canaries were not judged: %s", error)
+            return
+        code = await self._judge.wait()
+        self._judge = None
+        if code:
+            log.warning("the canaries were not judged (exit code %d); see %s", code, self._home.logs / CANARY_LOG)
+
+    async def _learn(self, project: str) -> None:
+        try:
+            self._learner = await self._spawn(self._command(project), LEARNER_LOG)
+        except OSError as error:
+            log.error("the learner for project %s could not be started: %s", project, error)
+            return
+        code = await self._learner.wait()
         self._learner = None
         if code in (0, SKIPPED, REFUSED):
             last = await self._runs.last()
             log.info("the learner for project %s has ended%s", project, f": {last.state}" if last else "")
         else:
-            log.warning("the learner for project %s ended with exit code %d; see %s", project, code, path)
+            log.warning(
+                "the learner for project %s ended with exit code %d; see %s", project, code, self._home.logs / LEARNER_LOG
+            )
+
+    async def _spawn(self, command: Sequence[str], name: str) -> asyncio.subprocess.Process:
+        """A child of this server's home; what it says goes to the log of that name."""
+        self._home.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self._home.logs / name
+        too_long = path.exists() and path.stat().st_size > LOG_BYTES
+        with path.open("wb" if too_long else "ab") as output:
+            return await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, "TACIT_HOME": str(self._home.root)},
+                # Ctrl-C is for the server, which ends its children in order.
+                start_new_session=True,
+            )
 
     async def _unended(self) -> int:
         return int(await self._store.get(UNENDED) or 0)
@@ -179,6 +204,17 @@ class Schedule:
             return
         if gone:
             log.info("%d events older than %d days were deleted", gone, self._settings.retention_days)
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        child.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await child.wait()
+    except TimeoutError:
+        child.kill()
+        await child.wait()
 
 
 async def _look_at_the_clock() -> None:

@@ -35,6 +35,8 @@ class Settings(BaseModel):
     """What the learner optimises."""
     min_samples: int = Field(default=200, ge=1)
     """A night with fewer labelled suggestions is skipped."""
+    canary_share: float = Field(default=0.10, ge=0, le=0.5)
+    """Share of a project's sessions that a version gets first which the gate could not judge; 0: it serves all at once."""
     retention_days: int = Field(default=90, ge=1, le=3650)
     """Suggestions and events older than this are deleted."""
     keep_adapters: int = Field(default=5, ge=2, le=1000)

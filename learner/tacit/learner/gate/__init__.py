@@ -1,10 +1,10 @@
 """The gate: may a candidate serve? One module per step of LEARNING.md's "The gate". Pure: figures in, checks out.
 
-`integrity` (1), `safety` (2), `execution` (3), `replay` (4), `value` (5), `forgetting` (6); `check` is what they all say. Who
-measures the figures is `tacit.learner.trial`. There is no step 7 (shadow, canary): what no step refuses serves.
+`integrity` (1), `safety` (2), `execution` (3), `replay` (4), `value` (5), `forgetting` (6), `sequence` (7); `check` is what
+they all say. Who measures the figures is `tacit.learner.trial`; for step 7 `tacit.learner.canary`, and the server routes.
 """
 
-from tacit.learner.gate.check import Check, Interval, Measure, Verdict, clusters, decided, paired_bootstrap
+from tacit.learner.gate.check import Check, Interval, Measure, Verdict, clusters, decided, paired_bootstrap, tried_on
 from tacit.learner.gate.execution import Executed, execution, not_run
 from tacit.learner.gate.forgetting import FORGETTING, Drift, forgetting
 from tacit.learner.gate.integrity import Agreement, agreement, differs
@@ -55,6 +55,7 @@ __all__ = [
     "prefix_match",
     "shown",
     "similarity",
+    "tried_on",
     "unresolved",
     "value",
 ]

@@ -63,6 +63,11 @@ def decided(passed: bool) -> Verdict:
     return "passed" if passed else "refused"
 
 
+def tried_on(checks: Sequence[Check], share: float) -> float:
+    """Of the sessions, before it serves all: a version that nothing speaks against but of which the log cannot tell. 0: none."""
+    return share if any(check.verdict == "inconclusive" for check in checks) else 0.0
+
+
 def clusters(sessions: Sequence[str], paths: Sequence[str]) -> Sequence[str]:
     """By session; by file where there are too few sessions; else each text by itself."""
     for names in (sessions, paths):

@@ -83,7 +83,8 @@ class _Demo:
         self.folder = folder
         self.view = view
         self.began = time.monotonic()
-        self.settings = {"model": options.model, "max_tokens": str(MAX_TOKENS), "nightly": "off"}
+        # One night is all there is: its version serves at once.
+        self.settings = {"model": options.model, "max_tokens": str(MAX_TOKENS), "nightly": "off", "canary_share": "0"}
         held_out = max(2, options.files // 2)
         sources = choose_sources(package_folder(options.package), options.files + held_out + 1, options.seed, PER_FILE)
         self.training, self.held_out = sources[: options.files], sources[options.files : -1]

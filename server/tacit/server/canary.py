@@ -1,0 +1,68 @@
+"""A canary's life outside of the engine: which sessions it gets, and what is kept about it. Pure, but for the session given.
+
+Kept as one value for each adapter that was ever tried, written in the transaction of what it goes with: after a kill there is
+either the state before a step or the one after it, and the history of adapters agrees with it. Of a project and task at most one
+runs.
+"""
+
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from sqlmodel import Session, col, select
+
+from tacit.protocol.adapters import CanaryEnd, CanaryInfo, CanaryJudgement
+from tacit.protocol.errors import Conflict
+from tacit.server.history import Key
+from tacit.server.store.store import set_value
+from tacit.server.store.tables import MetaRow
+
+PREFIX = "canary/"
+MOST_FAILURES = 3
+"""Requests in a row on which a ready engine failed with the canary."""
+
+
+def chosen(session_id: str, adapter: str, share: float) -> bool:
+    """Is this session answered by the canary? Always the same answer; each canary meets other sessions."""
+    digest = sha256(f"{adapter}\0{session_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
+def judged(canary: CanaryInfo | None, judgement: CanaryJudgement) -> CanaryInfo:
+    """canary: the one that runs, if any. Conflict: the judgement is about another."""
+    if canary is None or canary.adapter != judgement.adapter:
+        raise Conflict(f"`{judgement.adapter}` is not being tried any more.", mend="`tacit adapters status` shows what is.")
+    return canary.model_copy(
+        update={
+            "reason": judgement.message,
+            "judged_at": datetime.now(UTC),
+            "canary_stretches": judgement.canary_stretches,
+            "live_stretches": judgement.live_stretches,
+            "low": judgement.low,
+            "high": judgement.high,
+        }
+    )
+
+
+def ended(canary: CanaryInfo, state: CanaryEnd, reason: str) -> CanaryInfo:
+    return canary.model_copy(update={"state": state, "reason": reason, "ended_at": datetime.now(UTC)})
+
+
+def after_promotion(canary: CanaryInfo, name: str, reason: str = "") -> CanaryInfo:
+    """How a canary ends when `name` begins to serve its project."""
+    if canary.adapter == name:
+        return ended(canary, "promoted", reason or "Promoted by hand.")
+    return ended(canary, "replaced", f"`{name}` was published.")
+
+
+def keep(session: Session, canary: CanaryInfo) -> None:
+    set_value(session, f"{PREFIX}{canary.adapter}", canary.model_dump_json())
+
+
+def running(session: Session, key: Key) -> CanaryInfo | None:
+    return next((c for c in all_kept(session) if c.state == "running" and (c.project, c.task) == key), None)
+
+
+def all_kept(session: Session) -> list[CanaryInfo]:
+    """Newest first."""
+    rows = session.exec(select(MetaRow).where(col(MetaRow.key).startswith(PREFIX, autoescape=True))).all()
+    return sorted((CanaryInfo.model_validate_json(row.value) for row in rows), key=lambda c: c.started_at, reverse=True)
