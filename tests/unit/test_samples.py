@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ from tacit.learner.samples import (
     split,
     written_of,
 )
-from tacit.protocol.completion import Context, FinishReason, Generation, Snippet
+from tacit.protocol.completion import PROMPT_FORMAT, Context, FinishReason, Generation, Snippet
 from tacit.protocol.events import Accepted, Event, Horizon, Rated, Rejected, Settled, Suggested, SuggestionRecord, TypedThrough
 from tacit.protocol.fim import QWEN, REPOSITORY
 
@@ -56,6 +57,7 @@ def record(
     finish: FinishReason = "stop_rule",
     model: str = MODEL,
     path: str = "a.py",
+    prompt_format: int = PROMPT_FORMAT,
 ) -> SuggestionRecord:
     tokens = (*encode(text if drawn is None else drawn), *((END,) if finish == "eos" else ()))
     return SuggestionRecord(
@@ -67,7 +69,7 @@ def record(
             text=text,
             generation=Generation(
                 tokens=tokens, logprobs=(-0.5,) * len(tokens), temperature=0.3, seed=1, policy_version="base", model=model,
-                finish_reason=finish,
+                finish_reason=finish, prompt_format=prompt_format,
             ),
             trigger="automatic",
             p_show=1,
@@ -206,8 +208,9 @@ def test_the_end_token_belongs_to_what_was_shown() -> None:
     assert END not in cut.tokens
 
 
-def test_draws_of_another_model_have_no_propensity() -> None:
-    found = made(record("foo(abc)", TYPED_OVER, settled("foo(xyz)"), model="b" * 64))
+@pytest.mark.parametrize("other", [{"model": "b" * 64}, {"prompt_format": PROMPT_FORMAT - 1}])
+def test_draws_of_another_model_or_prompt_have_no_propensity(other: dict[str, Any]) -> None:
+    found = made(record("foo(abc)", TYPED_OVER, settled("foo(xyz)"), **other))
     assert found.tokens == () and found.hindsight == 0.5
 
 
@@ -296,7 +299,7 @@ def test_the_prompt_learned_from_has_the_places_that_were_shown_and_no_special_t
     with_them = sample_of(SuggestionRecord(suggestion=told, events=()), encode, decode, MODEL).prompt
     without = sample_of(plain, encode, decode, MODEL).prompt
     before = with_them[: len(with_them) - len(without)]
-    # What follows the snippets is the prompt of the file alone, so the cache of neither depends on the other's length.
+    # What follows the snippets is the prompt of so short a file alone.
     assert with_them[len(before) :] == without
     assert before == (
         QWEN.repo_name, *encode(REPOSITORY),

@@ -70,6 +70,11 @@ class CompleteRequest(Wire):
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
 
 
+PROMPT_FORMAT = 2
+"""How `fim.assemble` makes a prompt of a context. Another number: the same context gives another prompt, and what was drawn from
+that has no usable propensity."""
+
+
 class Generation(Wire):
     """One draw from the policy, complete enough for off-policy learning (LEARNING.md, 'What is being learnt from')."""
 
@@ -84,6 +89,8 @@ class Generation(Wire):
     model: str
     """sha256, hex, of the base model's file."""
     finish_reason: FinishReason
+    prompt_format: int = 1
+    """PROMPT_FORMAT when it was drawn; records that do not say are of format 1, which named every file."""
 
 
 class Timings(Wire):
@@ -114,6 +121,7 @@ class PromptSize(Wire):
     snippets: tuple[int, ...]
     """Of each of the context's snippets, its mark and path included, whether it has room or not."""
     path: int
+    """0: the prompt does not name the file."""
     prefix: int
     suffix: int
     room: int

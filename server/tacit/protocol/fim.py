@@ -12,6 +12,9 @@ from tacit.protocol.completion import Context, Snippet
 
 Tokenize = Callable[[str], Sequence[int]]
 
+NAMED_BELOW = 64
+"""Tokens of code. With fewer, the file's name is what tells the model the language. With more, and no other file to tell this
+one from, the name only takes the prompt away from what the model was trained on (tests/bench/RESULTS.md)."""
 REPOSITORY = "workspace\n"
 """Stands where the format has the repository's name: it says nothing of the code, and so it is always the same."""
 
@@ -64,6 +67,11 @@ def prompt_tokens(fim: FimTokens, context: Context, tokenize: Tokenize) -> list[
     )
 
 
+def names_file(code: int, snippets: int) -> bool:
+    """Whether the prompt has the file's name. code: tokens of prefix and suffix; snippets: how many there are."""
+    return snippets > 0 or code < NAMED_BELOW
+
+
 def assemble(
     fim: FimTokens,
     path: Sequence[int],
@@ -73,8 +81,10 @@ def assemble(
     repository: Sequence[int] = (),
     snippets: Sequence[Sequence[int]] = (),
 ) -> list[int]:
-    """repository: the tokens of REPOSITORY; used only where there are snippets."""
+    """path: the tokens of `header`; used only where there are snippets or hardly any code. repository: those of REPOSITORY; used
+    only where there are snippets."""
     before = [fim.repo_name, *repository] if snippets else []
     for snippet in snippets:
         before += [fim.file_sep, *snippet]
-    return [*before, fim.file_sep, *path, fim.prefix, *prefix, fim.suffix, *suffix, fim.middle]
+    name = [fim.file_sep, *path] if names_file(len(prefix) + len(suffix), len(snippets)) else []
+    return [*before, *name, fim.prefix, *prefix, fim.suffix, *suffix, fim.middle]
