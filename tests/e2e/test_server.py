@@ -240,7 +240,7 @@ async def test_a_damaged_model_is_said_and_mended_without_a_restart(home: Home, 
                 try:
                     await client.complete(request())
                 except ModelUnavailable as error:
-                    assert str(model) in str(error)
+                    assert str(model) in str(error) and "Name an intact GGUF file" in str(error)
                     break
                 except TacitError:
                     await asyncio.sleep(0.02)

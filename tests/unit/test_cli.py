@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from whole_gguf import whole_gguf
 
 from tacit.cli import doctor, exit_code, report
 from tacit.cli.commands import COMMANDS, load
@@ -149,7 +150,7 @@ def test_models_list_json_names_what_is_used(empty_models: Path) -> None:
 
 def test_models_add_registers_and_list_shows_it(empty_models: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.gguf"
-    path.write_bytes(b"GGUF" + bytes(100))
+    path.write_bytes(whole_gguf(bytes(100)))
     assert tacit("models", "add", "mine", str(path)).returncode == 0
     listed = tacit("models", "list").stdout
     assert "mine" in listed and "ready" in listed
@@ -201,11 +202,11 @@ def test_doctor_sees_a_model_that_is_absent_and_one_that_is_damaged(
 ) -> None:
     assert level(doctor.check_model(home)) == "warn"
     path = tmp_path / "mine.gguf"
-    path.write_bytes(b"GGUF" + bytes(100))
+    path.write_bytes(whole_gguf(bytes(100)))
     tacit("models", "add", "mine", str(path))
     monkeypatch.setenv("TACIT_MODEL", "mine")
     assert level(doctor.check_model(home)) == "ok"
-    (empty_models / "mine.gguf").write_bytes(b"GGUF" + bytes(99) + b"x")
+    (empty_models / "mine.gguf").write_bytes(whole_gguf(bytes(99) + b"x"))
     with pytest.raises(errors.ModelUnavailable):
         doctor.check_model(home)
     # `examine` turns what a check raises into a finding. Importing torch has its own test above.

@@ -6,14 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
+from whole_gguf import whole_gguf
 
 from tacit.protocol.errors import BadRequest, Conflict, ModelUnavailable, NotFound, Refused, SettingError
-from tacit.server.models import cache, catalogue, resolve
+from tacit.server.models import cache, catalogue, mend_unusable, resolve
 from tacit.server.models.cache import add
 from tacit.server.models.catalogue import BUILT_IN, PackageParts
 from tacit.server.models.choose import LARGER, LARGEST, SMALL, Hardware, choose
 
-GGUF = b"GGUF" + bytes(1000)
+GGUF = whole_gguf(bytes(1000))
 
 
 @pytest.fixture
@@ -130,8 +131,39 @@ def test_a_name_that_could_leave_the_folder_is_refused(name: str, empty_models: 
 def test_what_is_not_gguf_is_refused(empty_models: Path, tmp_path: Path) -> None:
     text = tmp_path / "model.gguf"
     text.write_text("not a model")
-    with pytest.raises(Refused, match="not a GGUF file"):
+    with pytest.raises(Refused, match="is not a usable GGUF model"):
         add("mine", str(text), None)
+
+
+@pytest.mark.parametrize("kept", [0, 3, 10, 30, 60, 100, len(GGUF) - 1])
+def test_a_file_that_was_cut_short_is_refused_and_changes_nothing(kept: int, empty_models: Path, own_file: Path) -> None:
+    add("mine", str(own_file), None)
+    before = sorted(path.name for path in empty_models.iterdir())
+    cut = own_file.with_name("cut.gguf")
+    cut.write_bytes(GGUF[:kept])
+    with pytest.raises(Refused, match=r"cut\.gguf is not a usable GGUF model.*nothing was changed"):
+        add("mine", str(cut), None, replace=True)
+    assert resolve("mine").path.read_bytes() == GGUF
+    assert sorted(path.name for path in empty_models.iterdir()) == before
+    # As the setting `model` it is refused too, and what mends it is not to fetch it.
+    with pytest.raises(ModelUnavailable, match="Name an intact GGUF file in the setting `model`"):
+        resolve(str(cut))
+
+
+def test_a_tensor_that_lies_behind_the_end_is_named(empty_models: Path, own_file: Path) -> None:
+    own_file.write_bytes(GGUF[:-1])
+    with pytest.raises(Refused, match=rf"it has {len(GGUF) - 1:,} bytes, and the data of blk\.0\.weight end at {len(GGUF):,}"):
+        add("mine", str(own_file), None)
+
+
+def test_what_mends_a_file_that_the_engine_cannot_use_depends_on_where_it_is_from(empty_models: Path, own_file: Path) -> None:
+    add("mine", str(own_file), None)
+    logs = Path("logs")
+    assert "tacit models add mine PATH --replace" in mend_unusable(resolve("mine"), logs)
+    assert "setting `model`" in mend_unusable(resolve(str(own_file)), logs)
+    built_in = BUILT_IN[0]
+    fetched = cache.ResolvedModel(built_in, built_in.path, built_in.sha256, "")
+    assert "engine.log" in mend_unusable(fetched, logs) and "pull" not in mend_unusable(fetched, logs)
 
 
 def test_a_url_needs_its_digest(empty_models: Path) -> None:

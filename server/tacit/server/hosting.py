@@ -18,7 +18,7 @@ from tacit.server.completing import CompletionService
 from tacit.server.engine.child_client import engine_threads
 from tacit.server.engine.embedded import EmbeddedEngine
 from tacit.server.engine.interface import Engine
-from tacit.server.models import ResolvedModel, resolve
+from tacit.server.models import ResolvedModel, mend_unusable, resolve
 from tacit.server.reach import Reach, on_cpu
 from tacit.server.settings import Settings
 
@@ -118,11 +118,13 @@ class Host:
                     await engine.drop(name)
                 await engine.start()
                 await self._adapters.attach(engine, model.sha256)
-        except BaseException:
+        except BaseException as error:
             await self._adapters.detach()
             await engine.stop()
             # The file may be what is wrong: it is looked at again the next time.
             self.model = None
+            if isinstance(error, ModelUnavailable) and not error.mend:
+                raise ModelUnavailable(error.message, mend=mend_unusable(model, self._home.logs)) from error
             raise
         self._engine, self._service = engine, CompletionService(engine, self._settings)
         log.info("the engine answers")

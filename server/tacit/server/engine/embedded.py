@@ -118,7 +118,8 @@ class EmbeddedEngine:
             try:
                 child = await Child.start(config, tuple(files), output)
             except ModelUnavailable as error:
-                raise ModelUnavailable(f"{self._model}: {error.message}", mend="Fetch it again: `tacit models pull`.") from error
+                # What mends it depends on where the file comes from, which is not known here.
+                raise ModelUnavailable(f"{self._model}: {error.message}") from error
         self._children.add(child)
         try:
             for adapter in (None, *tuple(files)[-1:]):

@@ -5,6 +5,7 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 import functools
+import math
 import mmap
 import struct
 from collections.abc import Callable, Mapping
@@ -38,16 +39,21 @@ def read_vocabulary(path: Path) -> tuple[bytes, ...]:
     return _read(path, _Header.vocabulary)
 
 
+def check_whole(path: Path) -> None:
+    """ModelUnavailable unless it is a GGUF model whose tensors all lie within the file. Reads the header, not the tensors."""
+    _read(path, _Header.check_whole)
+
+
 def _read(path: Path, what: "Callable[[_Header], Found]") -> Found:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return what(_Header(data))
     except OSError as error:
         raise ModelUnavailable(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, struct.error, UnicodeDecodeError) as error:
-        raise ModelUnavailable(
-            f"{path} is not a usable GGUF model ({error}).", mend="Fetch it again: `tacit models pull`."
-        ) from error
+    except (struct.error, OverflowError) as error:
+        raise ModelUnavailable(f"{path} is not a usable GGUF model: its header is cut short or damaged.") from error
+    except (ValueError, KeyError) as error:
+        raise ModelUnavailable(f"{path} is not a usable GGUF model: {error}.") from error
 
 
 class _Header:
@@ -75,6 +81,32 @@ class _Header:
         heads = int(fields[f"{architecture}.attention.head_count"])
         kv_heads = int(fields.get(f"{architecture}.attention.head_count_kv", heads))
         return Base(architecture, shapes, heads, kv_heads)
+
+    def check_whole(self) -> None:
+        from gguf.constants import GGML_QUANT_SIZES
+
+        sizes = {int(kind): size for kind, size in GGML_QUANT_SIZES.items()}
+        tensors, entries = self._begin()
+        fields = {self._string(): self._value() for _ in range(entries)}
+        ends = {}
+        for _ in range(tensors):
+            name = self._string()
+            (dimensions,) = self._take("<I")
+            shape = self._take(f"<{dimensions}Q")
+            kind, offset = self._take("<IQ")
+            if kind not in sizes:
+                raise ValueError(f"the tensor {name} is of unknown kind {kind}")
+            block, block_bytes = sizes[kind]
+            ends[name] = offset + math.prod(shape) // block * block_bytes
+        if not tensors or "general.architecture" not in fields:
+            raise ValueError("it holds no model")
+        alignment = max(1, int(fields.get("general.alignment", 32)))
+        start = -(-self._at // alignment) * alignment
+        last = max(ends, key=ends.__getitem__)
+        if start + ends[last] > len(self._data):
+            raise ValueError(
+                f"it is cut short: it has {len(self._data):,} bytes, and the data of {last} end at {start + ends[last]:,}"
+            )
 
     def vocabulary(self) -> tuple[bytes, ...]:
         _, entries = self._begin()
@@ -108,6 +140,8 @@ class _Header:
     def _string(self) -> str:
         (length,) = self._take("<Q")
         self._at += length
+        if self._at > len(self._data):
+            raise struct.error("a text behind the end")
         return self._data[self._at - length : self._at].decode("utf-8")
 
     def _value(self) -> Any:

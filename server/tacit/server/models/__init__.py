@@ -3,6 +3,6 @@
 May touch: the network, the shared models cache, a `pip download` child process. Must not touch: the store, the engine.
 """
 
-from tacit.server.models.cache import ResolvedModel, resolve
+from tacit.server.models.cache import ResolvedModel, mend_unusable, resolve
 
-__all__ = ["ResolvedModel", "resolve"]
+__all__ = ["ResolvedModel", "mend_unusable", "resolve"]

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Literal
 
 from tacit.protocol.durable import sync
-from tacit.protocol.errors import BadRequest, Conflict, ModelUnavailable, NotFound, Refused
+from tacit.protocol.errors import BadRequest, Conflict, ModelUnavailable, NotFound, Refused, TacitError
 from tacit.protocol.home import models_dir
+from tacit.server.engine.gguf_header import check_whole
 from tacit.server.models.catalogue import BUILT_IN, NAME, Model, PackageParts, UrlSource, find, own, save_own
 from tacit.server.models.choose import choose, read_hardware
 from tacit.server.models.fetch import Progress, SourceFailed, download, length, offered_size
@@ -67,6 +68,15 @@ def resolve(name: str = "auto", progress: Progress | None = None, notice: Notice
     return ResolvedModel(model, model.path, model.sha256, reason)
 
 
+def mend_unusable(resolved: ResolvedModel, logs: Path) -> str:
+    """What to do about a file that has the right sha256 and that the engine cannot use. logs: where the engine's log is."""
+    if resolved.path != resolved.model.path:
+        return "Name an intact GGUF file in the setting `model`."
+    if resolved.model.own:
+        return f"Register an intact file: `tacit models add {resolved.model.name} PATH --replace`."
+    return f"Its sha256 is right, so it is not the file; {logs / 'engine.log'} says more. It may want more memory than there is."
+
+
 def state(model: Model) -> Literal["ready", "partial", "absent", "wrong size"]:
     """What is in the cache, by size alone; `verify` reads all of it."""
     if not model.path.exists():
@@ -87,8 +97,13 @@ def verify(model: Model) -> None:
         raise ModelUnavailable(f"{model.path} is damaged: its sha256 is {found}, expected {model.sha256}.", mend=mend)
 
 
-def pull(model: Model, progress: Progress | None = None, notice: Notice = log.info) -> Path:
-    """The verified file, fetched if it is missing or damaged. ModelUnavailable. Safe to interrupt: it resumes."""
+def pull(
+    model: Model, progress: Progress | None = None, notice: Notice = log.info, check: Callable[[Path], None] = lambda path: None
+) -> Path:
+    """The verified file, fetched if it is missing or damaged. ModelUnavailable. Safe to interrupt: it resumes.
+
+    check: of a fetched file that has the right sha256; what it raises leaves everything as it was.
+    """
     report = progress or (lambda done, total: None)
     part = part_of(model)
     try:
@@ -98,6 +113,11 @@ def pull(model: Model, progress: Progress | None = None, notice: Notice = log.in
                     return model.path
                 notice(f"{model.path} is damaged and will be replaced.")
             _fetch(model, part, report, notice)
+            try:
+                check(part)
+            except TacitError:
+                part.unlink()
+                raise
             place(part, model.path)
     except OSError as error:
         raise _disk_error(error) from error
@@ -185,18 +205,14 @@ def _add_url(name: str, url: str, sha256: str | None, progress: Progress | None,
     if sha256 is None:
         raise BadRequest("A model from an address needs its sha256.", mend="Give the publisher's with --sha256.")
     model = _own_model(name, offered_size(url), sha256, (UrlSource(url),))
-    pull(model, progress, notice)
-    if not _is_gguf(model.path):
-        model.path.unlink()
-        raise Refused(f"{url} is not a GGUF file.", mend="Tacit's embedded engine reads GGUF.")
+    pull(model, progress, notice, lambda part: _check_whole(part, url))
     return model
 
 
 def _add_file(name: str, path: Path, sha256: str | None) -> Model:
     if not path.is_file():
         raise NotFound(f"There is no file {path}.", mend="Give the path of a GGUF file.")
-    if not _is_gguf(path):
-        raise Refused(f"{path} is not a GGUF file.", mend="Tacit's embedded engine reads GGUF.")
+    _check_whole(path, str(path))
     found = digest(path)
     if sha256 is not None and found != sha256:
         raise Refused(f"The sha256 of {path} is {found}, not {sha256}.", mend="Get an intact copy of the file.")
@@ -244,20 +260,24 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _is_gguf(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == b"GGUF"
+def _check_whole(path: Path, source: str) -> None:
+    """Refused, in words about `source`, unless all of a GGUF model is there."""
+    try:
+        check_whole(path)
+    except ModelUnavailable as error:
+        raise Refused(error.message.replace(str(path), source), mend="Get an intact GGUF file; nothing was changed.") from error
 
 
 def _resolve_path(path: Path) -> ResolvedModel:
     if not path.is_file():
         raise ModelUnavailable(f"There is no model file {path}.", mend="Correct the setting `model`.")
     try:
-        if not _is_gguf(path):
-            raise ModelUnavailable(f"{path} is not a GGUF file.", mend="Correct the setting `model`.")
+        check_whole(path)
         found = digest(path)
     except OSError as error:
         raise ModelUnavailable(f"{path} cannot be read: {error.strerror}.", mend="Mend its permissions.") from error
+    except ModelUnavailable as error:
+        raise ModelUnavailable(error.message, mend="Name an intact GGUF file in the setting `model`.") from error
     return ResolvedModel(
         _own_model(path.stem, length(path), found, ()), path.resolve(), found, f"The setting `model` names {path}."
     )
