@@ -107,6 +107,18 @@ And which version of what was learnt the last suggestion came from."
                    (t words))
              (if (member version '(nil "")) "" (format " (last suggestion: %s)" version)))))
 
+;; lsp-mode cancels before any other command too: only the key means that the developer does not want it.
+(defun tacit--dismissed ()
+  "Tell the language server of a suggestion that was sent away."
+  (when-let* (((eq this-command #'lsp-inline-completion-cancel))
+              (item (elt lsp-inline-completion--items lsp-inline-completion--current))
+              (command (lsp:inline-completion-item-command? item))
+              ((equal (lsp:command-command command) "tacit.accepted")))
+    (with-lsp-workspace (tacit--workspace)
+      (lsp-notify "tacit/didRejectCompletion" (list :suggestionId (elt (lsp:command-arguments? command) 0))))))
+
+(add-hook 'lsp-inline-completion-cancelled-hook #'tacit--dismissed)
+
 (defun tacit--mode-line ()
   "One word for the mode line; nothing where it does not run."
   (when (and tacit--said (tacit--wanted-p) lsp--buffer-workspaces)

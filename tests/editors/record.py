@@ -37,8 +37,19 @@ class Record:
         """Every suggestion that was shown, oldest first."""
         return [event for event in self.events() if event["kind"] == "suggested" and event["shown"]]
 
-    def of(self, suggestion_id: str) -> list[Event]:
-        return [event for event in self.events() if event.get("suggestion_id") == suggestion_id]
+    def drafts(self, before: str) -> list[Event]:
+        """Every suggestion, shown or not, that was made right after this text."""
+        return [one for one in self.events() if one["kind"] == "suggested" and one["context"]["prefix"].endswith(before)]
+
+    def seen(self, ghost: Callable[[], str]) -> Event:
+        """The suggestion whose text is what ghost text says now; white space at its ends may be drawn otherwise."""
+
+        def look() -> Event | None:
+            shown = ghost().strip()
+            return next((one for one in reversed(self.suggestions()) if shown and one["text"].strip() == shown), None)
+
+        found: Event = until(look, "a suggestion in SQLite whose text is that of the ghost text")
+        return found
 
     def events(self) -> list[Event]:
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:

@@ -29,6 +29,8 @@ SETTINGS = {
     "telemetry.telemetryLevel": "off",
     "workbench.startupEditor": "none",
     "workbench.tips.enabled": False,
+    "workbench.reduceMotion": "on",
+    "workbench.secondarySideBar.defaultVisibility": "hidden",
     "security.workspace.trust.enabled": False,
     "editor.wordBasedSuggestions": "off",
     "editor.fontFamily": "DejaVu Sans Mono",
@@ -72,9 +74,25 @@ class Window:
             raise AssertionError(f"{error}; {self.status()}") from None
         return shown
 
+    def wait_for_ghost_alone(self) -> None:
+        """Ghost text on a line that is empty but for it: not that of the line before, which is about to go."""
+        lines = self.page.locator(".view-line", has=self.page.locator(".ghost-text-decoration"))
+        until(
+            lambda: self.wait_for_ghost().strip() in [line.replace("\xa0", " ").strip() for line in lines.all_inner_texts()],
+            "a line of ghost text",
+        )
+
     def status(self) -> str:
         """What the status item says."""
         return self.item.locator("[aria-label]").first.get_attribute("aria-label") or ""
+
+    def run(self, title: str) -> None:
+        """A command, from the palette."""
+        self.keys("F1")
+        box = self.page.locator(".quick-input-widget input.input")
+        box.wait_for()
+        box.fill(f">{title}")
+        self.page.locator(".quick-input-list .monaco-list-row", has_text=title).first.click()
 
     def photograph(self, name: str) -> None:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
@@ -92,7 +110,9 @@ def vsix() -> Path:
 
 
 @pytest.fixture
-def window(server: ServerProcess, workspace: Path, tacit: str, vsix: Path, tmp_path: Path) -> Iterator[Window]:
+def window(
+    request: pytest.FixtureRequest, server: ServerProcess, workspace: Path, tacit: str, vsix: Path, tmp_path: Path
+) -> Iterator[Window]:
     """VS Code with the extension, on the workspace."""
     command = [*provided_command(), f"--user-data-dir={tmp_path / 'user'}", f"--extensions-dir={tmp_path / 'extensions'}"]
     browser = provided(chromium)
@@ -118,7 +138,7 @@ def window(server: ServerProcess, workspace: Path, tacit: str, vsix: Path, tmp_p
             page = opened.new_page(viewport={"width": 1100, "height": 640})
             one = Window(page, f"{found.group(1).rstrip('/')}/?folder={workspace}")
             yield one
-            one.photograph("at-the-end")
+            one.photograph(f"at-the-end-of-{request.node.name}")
             opened.close()
     finally:
         with suppress(ProcessLookupError):
@@ -178,6 +198,49 @@ def test_a_developer_is_helped_and_all_of_it_is_recorded(window: Window, record:
         "the file saved",
     )
     window.photograph("3-taken-edited-saved")
+
+    # Another one is called good with a key, taken and undone.
+    window.keys("End", "Enter")
+    window.wait_for_ghost_alone()
+    second = record.seen(window.ghost)
+    window.keys("Control+Alt+ArrowUp")
+    window.page.locator(".statusbar-item", has_text="the rating is recorded").wait_for()
+    window.photograph("4-rated-good")
+    rated = record.wait("a rating", lambda event: event["kind"] == "rated")
+    assert (rated["suggestion_id"], rated["value"]) == (second["suggestion_id"], 1)
+    window.wait_for_ghost()
+    window.keys("Tab")
+    record.wait_for(second["suggestion_id"], "accepted", accepted_chars=len(second["text"]))
+    window.keys("Control+z")
+    record.wait_for(second["suggestion_id"], "undone")
+
+    # A third is sent away, and called wrong from the palette.
+    window.keys("Control+End")
+    window.type("value = ")
+    window.wait_for_ghost()
+    third = record.seen(window.ghost)
+    window.keys("Escape")
+    rejected = record.wait_for(third["suggestion_id"], "rejected")
+    assert (rejected["reason"], rejected["inferred"]) == ("dismissed", False)
+    window.run("Tacit: Rate the Last Suggestion: Bad")
+    wrong = window.page.locator(".quick-input-list .monaco-list-row", has_text="Wrong")
+    wrong.wait_for()
+    window.photograph("5-why-bad")
+    wrong.click()
+    assert record.wait_for(third["suggestion_id"], "rated")["flag"] == "wrong"
+
+    # Paused, it is quiet and says so.
+    window.run("Tacit: Pause or Resume Suggestions")
+    until(lambda: "paused" in window.status(), "a status item that says that it is paused")
+    window.item.hover()
+    window.page.locator(".workbench-hover", has_text="paused").wait_for()
+    window.photograph("6-paused")
+    window.keys("End")
+    window.type(" quiet")
+    window.run("Tacit: Pause or Resume Suggestions")
+    until(lambda: "paused" not in window.status(), "a status item that does not say that it is paused")
+    window.keys("Enter")
+    assert record.seen(window.ghost) in record.drafts(" quiet\n") and not record.drafts(" quiet")
 
 
 def test_fix_and_explain_are_offered_only_when_they_work(window: Window) -> None:

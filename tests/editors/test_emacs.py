@@ -27,6 +27,7 @@ pytestmark = pytest.mark.editors
 
 LINE = SOURCE.splitlines()[4]
 UNDO = "\x1f"
+CANCEL = "\x07"
 SAVE = "\x18\x13"
 
 INIT = """
@@ -120,6 +121,12 @@ class Session:
             raise AssertionError(f"{error}; {self.why()}") from None
         return shown
 
+    def requests(self) -> int:
+        """How often suggestions were asked for."""
+        answer = '(with-lsp-workspace (tacit--workspace) (lsp-request "tacit/counters" nil))'
+        counted: int = self.lisp(f'(gethash "requests" {answer})')
+        return counted
+
     def why(self) -> str:
         """What Emacs and Tacit say of themselves."""
         messages = self.lisp('(with-current-buffer "*Messages*" (buffer-substring-no-properties (point-min) (point-max)))')
@@ -174,10 +181,10 @@ def test_a_developer_is_helped_and_all_of_it_is_recorded(session: Session, recor
     # Another one is rated, taken and undone.
     session.keys("\x05\r")
     session.wait_for_ghost()
-    second = record.suggestions()[-1]
+    second = record.seen(session.ghost)
     session.lisp('(progn (tacit-rate \'bad "wrong") t)')
     rated = record.wait("a rating", lambda event: event["kind"] == "rated")
-    assert (rated["value"], rated["flag"]) == (-1, "wrong")
+    assert (rated["suggestion_id"], rated["value"], rated["flag"]) == (second["suggestion_id"], -1, "wrong")
     session.wait_for_ghost()
     session.keys("\t")
     record.wait_for(second["suggestion_id"], "accepted", accepted_chars=len(second["text"]))
@@ -185,14 +192,30 @@ def test_a_developer_is_helped_and_all_of_it_is_recorded(session: Session, recor
     record.wait_for(second["suggestion_id"], "undone")
 
 
-def test_a_pause_is_quiet_and_says_so(session: Session) -> None:
+def test_sent_away_and_paused_it_is_quiet_and_says_so(session: Session, record: Record) -> None:
     to_the_hole(session)
+    session.wait_for_ghost()
+    first = record.seen(session.ghost)
+    session.keys(CANCEL)
+    rejected = record.wait_for(first["suggestion_id"], "rejected")
+    assert (rejected["reason"], rejected["inferred"]) == ("dismissed", False)
+    assert not session.ghost() and session.text() == SOURCE.replace(LINE, f"{LINE} ")
+    # lsp-mode takes a suggestion away before any other key too: that is no dismissal.
+    session.keys("x\r")
+    session.wait_for_ghost()
+    second = record.seen(session.ghost)
+    session.keys("~")
+    passed = record.wait_for(second["suggestion_id"], "rejected")
+    assert (passed["reason"], passed["inferred"]) == ("typed_over", True)
+    session.keys("\x05\r")
     session.wait_for_ghost()
     session.lisp("(progn (tacit-pause) t)")
     until(lambda: session.lisp("(car tacit--said)") == "disabled", "paused")
-    session.keys("x")
-    until(lambda: not session.ghost(), "no ghost text")
-    assert "paused" in session.lisp("(progn (tacit-status) (current-message))")
+    asked = session.requests()
+    session.keys("quiet")
+    until(lambda: session.requests() > asked, "asked while paused")
+    assert not session.ghost() and "paused" in session.lisp("(progn (tacit-status) (current-message))")
     session.lisp("(progn (tacit-resume) t)")
     session.keys("\x05\r")
     session.wait_for_ghost()
+    assert record.seen(session.ghost) in record.drafts("quiet\n") and not record.drafts("quiet")

@@ -74,6 +74,16 @@ class Session:
             "".join(chunk[0] for chunk in line) for first, others in rows for line in ([first, *others] if others else [first])
         )
 
+    def requests(self) -> int:
+        """How often suggestions were asked for."""
+        counted: int = self.lua(
+            """
+            local answers = vim.lsp.buf_request_sync(0, 'tacit/counters', vim.empty_dict(), 30000)
+            return select(2, next(answers)).result.requests
+            """
+        )
+        return counted
+
     def wait_for_ghost(self) -> str:
         try:
             shown: str = until(self.ghost, "ghost text")
@@ -123,12 +133,7 @@ def test_a_developer_is_helped_and_all_of_it_is_recorded(session: Session, recor
     # Another one is rated, taken and undone.
     session.keys("o")
     # Not one that was shown on the way here: the one that is seen.
-    second = until(
-        lambda: next(
-            (one for one in record.suggestions()[-1:] if one["suggestion_id"] != name and one["text"] == session.ghost()), None
-        ),
-        "another suggestion, and it is seen",
-    )
+    second = record.seen(session.ghost)
     session.nvim.command("TacitRate bad wrong")
     rated = record.wait("a rating", lambda event: event["kind"] == "rated")
     assert (rated["suggestion_id"], rated["value"], rated["flag"]) == (second["suggestion_id"], -1, "wrong")
@@ -143,13 +148,15 @@ def test_a_pause_is_quiet_and_says_so(session: Session, record: Record) -> None:
     session.wait_for_ghost()
     session.lua("require('tacit').pause()")
     until(lambda: session.lua("return require('tacit').status()") == "disabled", "paused")
-    session.keys("x")
-    until(lambda: not session.ghost(), "no ghost text")
-    assert "paused" in session.lua("return require('tacit').status_message()")
+    asked = session.requests()
+    session.keys("<Esc>oquiet")
+    until(lambda: session.requests() > asked, "asked while paused")
+    assert not session.ghost() and "paused" in session.lua("return require('tacit').status_message()")
     session.lua("require('tacit').resume()")
     until(lambda: session.lua("return require('tacit').status()") == "ready", "resumed")
-    session.keys("<Esc>o")
+    session.keys("<CR>")
     session.wait_for_ghost()
+    assert record.seen(session.ghost) in record.drafts("quiet\n") and not record.drafts("quiet")
 
 
 def test_sending_it_away_is_a_rejection(session: Session, record: Record) -> None:
@@ -188,3 +195,23 @@ def test_a_missing_program_is_told_once_with_what_to_do(workspace: Path) -> None
         assert len(told) == 1 and "no-such-tacit" in told[0] and "setup" in told[0]
         session.nvim.command("checkhealth tacit")
         assert "ERROR" in session.text() and "make run" in session.text()
+
+
+def test_without_inline_completion_the_menu_has_it(server: ServerProcess, workspace: Path, tacit: str, record: Record) -> None:
+    program = provided(lambda: neovim("0.10"))
+    setup = f"""
+        vim.o.completeopt = 'menuone'
+        vim.api.nvim_create_autocmd('FileType', {{ callback = function()
+          local options = {{ completionSource = true, eagerness = 'eager' }}
+          vim.lsp.start({{ name = 'tacit', cmd = {{ [[{tacit}]], 'lsp' }}, root_dir = [[{workspace}]], init_options = options }})
+        end }})
+    """
+    with closing(Session(program, workspace, setup, server.environment)) as session:
+        until(lambda: session.lua("return vim.bo.omnifunc") != "", "the language server attached")
+        session.keys("/total<CR>A x<C-x><C-o>")
+        [entry] = until(lambda: session.nvim.call("complete_info", ["items"])["items"], "an entry in the menu")
+        session.keys("<C-y>")
+        [first] = until(record.suggestions, "a suggestion in SQLite")
+        record.wait_for(first["suggestion_id"], "accepted", accepted_chars=len(first["text"]))
+        assert (entry["word"], entry["menu"]) == (first["text"], "Tacit") and entry["abbr"].startswith("x")
+        assert session.nvim.current.line == f"{SOURCE.splitlines()[4]} x{first['text']}"

@@ -52,6 +52,22 @@ def test_two_keys_in_one_notification_are_still_typed() -> None:
     assert play.tracker.remaining(2).text == "c"  # type: ignore[union-attr]
 
 
+def test_more_keys_at_once_than_anybody_types_are_an_acceptance() -> None:
+    """Neovim tells a menu's entry so: the first character at once, the others soon, each as an edit of its own."""
+    text = "paralysis()"
+    play = Play("|", text)
+    play.type(text[0])
+    play.edit(*(Edit(at, at, character) for at, character in enumerate(text) if at))
+    assert play.told == [("accepted", len(text), len(text))]
+
+
+def test_what_was_typed_while_the_editor_hung_is_typed() -> None:
+    play = Play("|", "paralysis()")
+    play.after(60_000)
+    play.edit(*(Edit(at, at, character) for at, character in enumerate("paralysis")))
+    assert play.told == []
+
+
 def test_enter_with_the_editors_indent_is_typed() -> None:
     play = Play("def f():|\n", "\n    return 1")
     play.insert("\n    ")

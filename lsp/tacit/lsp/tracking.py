@@ -15,6 +15,7 @@ then on its hole is followed through every change, and read again at the horizon
     accepted ─ taken out again in one step ────────────▶ undone
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -32,6 +33,9 @@ QUIET_MS: Final = 10_000
 TIMED: Final[dict[Horizon, float]] = {"2m": 120_000, "10m": 600_000}
 SAVE_AGAIN_MS: Final = 30_000
 """Editors that save by themselves save every second: the text at a save is read again only this much later, if it differs."""
+KEYS_AT_ONCE: Final = 4
+KEYS_PER_MS: Final = 0.025
+"""Nobody types faster, be it for longer than a second. Some editors tell a menu's entry character by character, all at once."""
 MOST_TRACKED: Final = 100
 """Per document; beyond it the oldest are closed."""
 
@@ -97,6 +101,7 @@ class Tracker:
         self._others: tuple[tuple[str, str], ...] = ()
         """Candidates that the editor can show in place of the live one: id and text."""
         self._decided: list[_Tracked] = []
+        self._changed_at = -math.inf
 
     @property
     def text(self) -> str:
@@ -166,6 +171,7 @@ class Tracker:
                 outcomes += self._undo(tracked, hole, now)
                 if tracked is self._live:
                     outcomes += self._compare(tracked, hole, inserted, now)
+        self._changed_at = now
         return outcomes
 
     def dismissed(self, suggestion_id: str, now: float) -> list[Outcome]:
@@ -305,7 +311,9 @@ class Tracker:
         if found.taken <= before:
             return []
         remaining = live.text[before:]
-        if all(typed(piece, remaining) for piece in inserted):
+        keys = min(found.taken - before, sum(map(bool, inserted)))
+        possible = KEYS_AT_ONCE + KEYS_PER_MS * min(now - self._changed_at, 1000)
+        if keys <= possible and all(typed(piece, remaining) for piece in inserted):
             if found.taken == len(live.text):
                 live.typed_all = live.accepted == 0
                 return self._leave(None, now)
