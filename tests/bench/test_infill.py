@@ -2,13 +2,16 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from test_benches import goals, rows, run
 
-from tacit.bench.infill import WAYS
+from tacit.bench.infill import WAYS, chosen
 from tacit.bench.infill_cases import INFILLING, PACK
+from tacit.protocol.errors import BadRequest
 
 HOLE = {
     "id": "SingleLineInfilling/Handmade/0/L1",
@@ -55,10 +58,20 @@ def test_all_ways_answer_the_same_holes(data: Path, tmp_path: Path, tiny_model: 
     assert any("Only exact match" in remark and "go" in remark for remark in report["remarks"])  # type: ignore[attr-defined]
 
 
-@pytest.mark.timeout(300)
-def test_missing_data_is_said(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_data_nothing_is_measured_and_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TACIT_DATA", str(tmp_path / "none"))
-    report = run(tmp_path, "infill", "--model", str(tiny_model))
-    assert report["rows"] == [] and report["goals"] == []
-    remarks = report["remarks"]
-    assert all(any(name in remark and "TACIT_DATA" in remark for remark in remarks) for name in (INFILLING, PACK))  # type: ignore[attr-defined]
+    # Before any model is looked for: what is missing is the data.
+    command = [sys.executable, "-m", "tacit.cli", "bench", "infill", "--model", "no-such-model", "--json", str(tmp_path / "out")]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert answer.returncode == 2 and answer.stdout == "" and not (tmp_path / "out").exists()
+    assert answer.stderr.count("\n") == 1
+    assert all(part in answer.stderr for part in (INFILLING, PACK, str(tmp_path / "none"), "TACIT_DATA"))
+
+
+def test_one_missing_file_is_left_out_and_said(data: Path) -> None:
+    (data / PACK).unlink()
+    plan = chosen(data, 1, 1, 1)
+    assert [case.language for case in plan.cases] == ["python"]
+    assert len(plan.absent) == 1 and PACK in plan.absent[0] and "TACIT_DATA" in plan.absent[0]
+    with pytest.raises(BadRequest):
+        chosen(data, 0, 1, 1)

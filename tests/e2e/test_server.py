@@ -93,6 +93,10 @@ async def test_every_error_has_a_code_a_message_and_its_status(server: ServerPro
         await server.client.start_run(RunRequest(project="q", pid=os.getpid()))
     with pytest.raises(NotFound):
         await server.client.adapter("none-c@000001")
+    for name in ("nope", "none-c@000001"):
+        for verb in ("show", "promote"):
+            answer = tacit("adapters", verb, name, home=home)
+            assert (answer.returncode, answer.stderr.count("\n")) == (3, 1) and name in answer.stderr
     with pytest.raises(Conflict):
         await server.client.rollback("p")
     async with http(home) as raw:

@@ -177,7 +177,7 @@ def test_an_adapter_for_another_base_is_refused_with_both_named(home: Home) -> N
 )
 def test_only_names_name_adapters(name: str, home: Home) -> None:
     write(home, 1)
-    with pytest.raises(Refused, match="not an adapter's name"):
+    with pytest.raises(NotFound, match="Names look like"):
         verify(home.adapters, name, BASE)
 
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tacit.bench.infill_cases import INFILLING, PACK, Case, data_folder, several_languages, single_lines
+from tacit.bench.infill_cases import INFILLING, PACK, Case, several_languages, single_lines
 from tacit.bench.judging import Judge, can_run, sandboxed
 from tacit.bench.report import Goal, Report
 from tacit.learner.gate import paired_bootstrap
 from tacit.learner.simulate.serving import ServerProcess
 from tacit.protocol.completion import CompleteRequest, Context
-from tacit.protocol.errors import ModelUnavailable
+from tacit.protocol.errors import BadRequest, ModelUnavailable
 from tacit.protocol.fim import prompt_tokens
 from tacit.protocol.home import Home
 from tacit.server.engine.embedded import EmbeddedEngine
@@ -59,22 +59,35 @@ class Answered:
     ways: dict[str, list[Filled]] = field(default_factory=lambda: {way: [] for way in WAYS})
 
 
-def run(single: int, each: int, seed: int, model: str, progress: Progress, data: Path | None = None) -> Report:
-    """single: holes of HumanEval-Infilling; each: holes for each other language. model: catalogue name, path or `auto`.
-    data: the folder of the two files; None: where TACIT_DATA says. A file that is missing is left out, and said."""
-    folder = data or data_folder()
+@dataclass(frozen=True, slots=True)
+class Plan:
+    cases: list[Case]
+    absent: list[str]
+    """Sentences about data that are not there."""
+
+
+def chosen(folder: Path, single: int, each: int, seed: int) -> Plan:
+    """single: holes of HumanEval-Infilling; each: holes for each other language. folder: of the two files, of which one may be
+    missing: it is left out, and said. BadRequest: there is no hole at all."""
     missing = [name for name in (INFILLING, PACK) if not (folder / name).is_file()]
     cases = [] if INFILLING in missing else single_lines(folder, single, seed)
     cases += [] if PACK in missing else several_languages(folder, each, seed)
     absent = [f"{name} is not in {folder} (TACIT_DATA names another folder): its holes were left out." for name in missing]
     if not cases:
-        return Report("infill", model, [], [], absent)
+        why = f"Neither {INFILLING} nor {PACK} is in {folder}" if len(missing) == 2 else "No hole was asked for that there is"
+        mend = "Name their folder with TACIT_DATA." if missing else "Ask for more of them: --single, --each."
+        raise BadRequest(f"{why}.", mend=mend)
+    return Plan(cases, absent)
+
+
+def run(plan: Plan, seed: int, model: str, progress: Progress) -> Report:
+    """Fill the holes in all ways. seed: which the plan is of. model: catalogue name, path or `auto`."""
     with tempfile.TemporaryDirectory(prefix="tacit-bench-") as name:
         root = Path(name).resolve()
         for part in ("home", "straight"):
             (root / part).mkdir(mode=0o700)
-        sets, served = asyncio.run(_run(root, cases, seed, model, progress))
-    return _report(sets, served, absent)
+        sets, served = asyncio.run(_run(root, plan.cases, seed, model, progress))
+    return _report(sets, served, plan.absent)
 
 
 async def _run(root: Path, cases: Sequence[Case], seed: int, model: str, progress: Progress) -> tuple[list[Answered], str]:

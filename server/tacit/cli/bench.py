@@ -70,8 +70,10 @@ def infill(
 ) -> None:
     """Holes in public benchmark programs: exact match and pass@1, the raw model beside the product. TACIT_DATA: their folder."""
     from tacit.bench import infill as measure
+    from tacit.bench.infill_cases import data_folder
 
-    _finish(model, lambda progress: measure.run(single, each, seed, model, progress), json)
+    plan = measure.chosen(data_folder(), single, each, seed)
+    _finish(model, lambda progress: measure.run(plan, seed, model, progress), json)
 
 
 def _finish(model: str, run: Callable[[Callable[[str, int, int], None]], "Report"], json: Path | None) -> None:

@@ -24,10 +24,10 @@ LARGEST_JSON = 10_000_000
 
 
 def folder_of(adapters: Path, name: str) -> Path:
-    """The adapter's folder, inside `adapters` whatever links there are. Refused: not a name. NotFound: no such folder."""
+    """The adapter's folder, inside `adapters` whatever links there are. NotFound: none, or no name that an adapter has."""
     if not ADAPTER_NAME.fullmatch(name):
-        raise Refused(
-            f"`{name[:80]}` is not an adapter's name.", mend="Names look like `abc-c@000042`; see `tacit adapters list`."
+        raise NotFound(
+            f"There is no adapter `{name[:80]}`.", mend="Names look like `abc-c@000042`; `tacit adapters list` shows them."
         )
     folder = (adapters / name).resolve()
     if not folder.is_dir():
