@@ -1,4 +1,4 @@
-"""`tacit bench latency|swap|typing|infill`: prints a table and the goals, writes JSON. All the measuring is in tacit.bench."""
+"""`tacit bench NAME`: prints a table and the goals, writes JSON. All the measuring is in tacit.bench."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,6 +76,33 @@ def infill(
     _finish(model, lambda progress: measure.run(plan, seed, model, progress), json)
 
 
+@bench.command()
+def learning(
+    minutes: Annotated[
+        float, typer.Option(min=1, max=6000, help="How long it may take; the places a day are planned for that.")
+    ] = 60,
+    places: Annotated[int, typer.Option(min=0, max=2000, help="A day; 0: as many as fit.")] = 0,
+    nights: Annotated[int, typer.Option(min=1, max=60, help="How many, after night 0.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, max=50, help="Other changes, developers and orders each.")] = 3,
+    quick: Annotated[bool, typer.Option("--quick", help="One seed, two nights, eight places: shows that it runs.")] = False,
+    home: Annotated[
+        Path | None, typer.Option(help="A folder: kept, and gone on with.", show_default="in TACIT_HOME/cache")
+    ] = None,
+    model: Model = "auto",
+    json: Json = None,
+) -> None:
+    """Nights of simulated developers on one log: topr beside sft, TRL's KTO, rwr and controls. TACIT_DATA: whose edits."""
+    from tacit.bench import learning as measure
+    from tacit.cli.simulate import corpus_of, default_folder, first_projects
+
+    if quick:
+        nights, seeds, places = 2, 1, places or 8
+    corpus = corpus_of((), ())
+    wanted = measure.options(model, first_projects(corpus), nights, seeds)
+    folder = home.expanduser().resolve() if home is not None else default_folder(wanted, "bench")
+    _finish(model, lambda progress: measure.run(wanted, corpus, folder, minutes, places, progress), json)
+
+
 def _finish(model: str, run: Callable[[Callable[[str, int, int], None]], "Report"], json: Path | None) -> None:
     """Fetch the model first, so that nothing waits for it while it is measured; then run, print, write."""
     from rich.console import Console
@@ -85,7 +112,7 @@ def _finish(model: str, run: Callable[[Callable[[str, int, int], None]], "Report
 
     with fetch_bar(model) as (progress, notice):
         resolve(model, progress, notice)
-    with _bar() as advance:
+    with progress_bar() as advance:
         report = run(advance)
     report.print(Console(highlight=False))
     if json is not None:
@@ -93,7 +120,7 @@ def _finish(model: str, run: Callable[[Callable[[str, int, int], None]], "Report
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on stderr: stage, done, total."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "adapters": "tacit.cli.learning:adapters",
     "explain-prompt": "tacit.cli.explain_prompt:explain_prompt",
     "demo": "tacit.cli.demo:demo",
+    "simulate": "tacit.cli.simulate:simulate",
     "bench": "tacit.cli.bench:bench",
 }
 """Name → module:attribute. The attribute is a function (a command) or a typer app (a group), in the order of `--help`."""

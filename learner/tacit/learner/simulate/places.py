@@ -9,7 +9,7 @@ from itertools import islice
 from random import Random
 from typing import Literal
 
-Kind = Literal["statement", "started", "value", "arguments", "header", "block"]
+Kind = Literal["statement", "started", "value", "arguments", "header", "block", "edit"]
 
 SHORTEST, LONGEST = 10, 200
 """Characters that are still to be written when the developer asks."""

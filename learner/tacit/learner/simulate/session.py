@@ -76,9 +76,9 @@ class Session:
         self._visited = visited
         self._open: list[Document] = []
 
-    async def write(self, path: Path, finished: str, places: Sequence[Place]) -> list[Visit]:
+    async def write(self, path: Path, finished: str, places: Sequence[Place], *, language: str = "python") -> list[Visit]:
         """Open the file without these places and write them one after another; ends with exactly `finished`, unsaved."""
-        typing = _Typing(self, path, finished, places)
+        typing = _Typing(self, path, finished, places, language)
         self._open.append(typing.document)
         visits, later = [], []
         for index in range(len(places)):
@@ -126,14 +126,14 @@ class Session:
 class _Typing:
     """One document and how far it is."""
 
-    def __init__(self, session: Session, path: Path, finished: str, places: Sequence[Place]) -> None:
+    def __init__(self, session: Session, path: Path, finished: str, places: Sequence[Place], language: str) -> None:
         self.session = session
         self.finished = finished
         self.places = places
         self.written = [0] * len(places)
         """How long the text at each place is now."""
         self.name = path.relative_to(session.editor.root).as_posix()
-        self.document = session.editor.open(path, without(finished, places))
+        self.document = session.editor.open(path, without(finished, places), language=language)
 
     async def visit(self, index: int) -> Visit:
         session, place = self.session, self.places[index]

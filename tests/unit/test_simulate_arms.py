@@ -1,0 +1,85 @@
+"""What arms are given of a log, and what an experiment's folder remembers."""
+
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+from tiny_training import SAMPLES, sample
+
+from tacit.learner.simulate.arms import ARMS, arms, lessons
+from tacit.learner.simulate.cells import Cells
+from tacit.learner.simulate.findings import Cell, Scored
+from tacit.learner.simulate.personas import PERSONAS, person
+from tacit.learner.simulate.trl_kto import rows
+from tacit.protocol.errors import BadRequest, Conflict
+
+LOGGED = [sample(i, value=i / 20) for i in range(16)]
+NEXT = [replace(sample(i), suggestion_id=f"next-{i}") for i in range(100, 104)]
+
+
+@pytest.mark.parametrize("name", [name for name in ARMS if not ARMS[name].peeks])
+def test_no_arm_sees_the_day_it_is_scored_on(name: str) -> None:
+    seen = lessons(ARMS[name], LOGGED, NEXT, 1)
+    assert [s.suggestion_id for s in seen] == [s.suggestion_id for s in LOGGED]
+
+
+def test_the_oracle_alone_sees_it() -> None:
+    assert [s.suggestion_id for s in lessons(ARMS["oracle"], LOGGED, NEXT, 1)] == [s.suggestion_id for s in NEXT]
+
+
+@pytest.mark.parametrize("name", ["random", "shuffled"])
+def test_a_control_changes_the_reward_and_nothing_else(name: str) -> None:
+    censored = replace(LOGGED[3], reward=replace(LOGGED[3].reward, censored="not shown", value=0.0))
+    logged = [*LOGGED[:3], censored, *LOGGED[4:]]
+    seen = lessons(ARMS[name], logged, NEXT, 1)
+    assert [replace(s, reward=was.reward) for s, was in zip(seen, logged, strict=True)] == logged
+    assert seen[3] is censored
+    values, given = ([s.reward.value for s in of if s.reward.labelled] for of in (seen, logged))
+    assert values != given
+    assert (sorted(values) == sorted(given)) == (name == "shuffled")
+    assert [s.reward.value for s in lessons(ARMS[name], logged, NEXT, 2)] != [s.reward.value for s in seen]
+    assert lessons(ARMS[name], logged, NEXT, 1) == seen
+
+
+def test_topr_gets_the_log_as_it_is_and_unknown_arms_are_named() -> None:
+    assert lessons(ARMS["topr"], LOGGED, NEXT, 1) == LOGGED
+    assert [arm.name for arm in arms(("topr", "sft", "topr"))] == ["frozen", "sft", "topr"]
+    with pytest.raises(BadRequest, match="no arm `dpq`"):
+        arms(("dpq",))
+
+
+def test_trl_is_given_the_logged_tokens_and_the_sign_of_the_advantage() -> None:
+    found = rows(SAMPLES[:3], [1.0, -1.0, 0.0])
+    drawn = [row for row in found if row["completion_ids"] != list(SAMPLES[0].written_tokens)]
+    assert [(row["prompt_ids"], row["completion_ids"], row["label"]) for row in drawn] == [
+        (list(s.prompt), list(s.tokens), good) for s, good in zip(SAMPLES[:2], (True, False), strict=True)
+    ]
+    assert sum(row["label"] for row in found) == 1 + 3, "and each written text, as a good one"
+
+
+def test_people_of_one_kind_differ_and_kinds_are_known() -> None:
+    first, second = (person("picky", Random(seed)) for seed in (1, 2))
+    assert first != second and abs(first.inclination - PERSONAS["picky"].inclination) < 2
+    assert 0.03 <= first.slip <= 0.05
+    with pytest.raises(BadRequest, match="no persona"):
+        person("nobody", Random(0))
+
+
+def test_a_cell_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    cells = Cells(tmp_path)
+    cell = Cell(2, "topr", 1, (Scored("id", "session", 3, 4.5),), (), 1.5, 2)
+    assert cells.read_night(2, "topr", 1) is None
+    cells.write_night(cell)
+    assert cells.read_night(2, "topr", 1) == cell
+    assert cells.read_night(2, "sft", 1) is None and cells.read_night(2, "topr", 2) is None
+    # What a killed process leaves is no cell.
+    (tmp_path / "seed-2" / "topr" / ".night-2-abc").write_text('{"next_')
+    assert cells.read_night(2, "topr", 2) is None
+
+
+def test_a_folder_is_of_one_experiment(tmp_path: Path) -> None:
+    Cells(tmp_path).claim({"seeds": 3, "arms": ("sft",)})
+    Cells(tmp_path).claim({"seeds": 3, "arms": ("sft",)})
+    with pytest.raises(Conflict, match="seeds"):
+        Cells(tmp_path).claim({"seeds": 2, "arms": ("sft",)})
