@@ -41,6 +41,16 @@ def test_latency_measures_every_goal(tmp_path: Path, tiny_model: Path) -> None:
 
 
 @pytest.mark.timeout(300)
+def test_record_types_the_same_with_and_without(tmp_path: Path, tiny_model: Path) -> None:
+    report = run(tmp_path, "record", "--minutes", "0.1", "--model", str(tiny_model))
+    found = rows(report)
+    for what in ("a file of this project", "500,000 characters"):
+        assert found[f"{what}: keys"]["recorded"] == found[f"{what}: keys"]["not recorded"] > 0
+        assert found[f"{what}: events stored"]["recorded"] > 2, "what was typed has been recorded, and delivered"
+    assert len(goals(report)) == 4 and all(goal["value"] is not None for goal in goals(report).values())
+
+
+@pytest.mark.timeout(300)
 def test_swap_moves_back_and_forth_without_a_failure(tmp_path: Path, tiny_model: Path) -> None:
     report = run(tmp_path, "swap", "--swaps", "6", "--streams", "2", "--model", str(tiny_model))
     found = goals(report)

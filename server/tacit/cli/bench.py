@@ -103,6 +103,19 @@ def learning(
     _finish(model, lambda progress: measure.run(wanted, corpus, folder, minutes, places, progress), json)
 
 
+@bench.command()
+def record(
+    minutes: Annotated[float, typer.Option(min=0.1, max=600, help="How long to type.")] = 5,
+    seed: Seed = 1,
+    model: Model = "auto",
+    json: Json = None,
+) -> None:
+    """What recording costs while somebody types: CPU and time per change, with and without it, side by side."""
+    from tacit.bench import recording as measure
+
+    _finish(model, lambda progress: measure.run(minutes, seed, model, progress), json)
+
+
 def _finish(model: str, run: Callable[[Callable[[str, int, int], None]], "Report"], json: Path | None) -> None:
     """Fetch the model first, so that nothing waits for it while it is measured; then run, print, write."""
     from rich.console import Console

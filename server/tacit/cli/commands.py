@@ -19,6 +19,8 @@ COMMANDS: dict[str, str] = {
     "models": "tacit.cli.models:models",
     "learn": "tacit.cli.learning:learn",
     "adapters": "tacit.cli.learning:adapters",
+    "why": "tacit.cli.why:why",
+    "replay": "tacit.cli.replay:replay",
     "explain-prompt": "tacit.cli.explain_prompt:explain_prompt",
     "demo": "tacit.cli.demo:demo",
     "simulate": "tacit.cli.simulate:simulate",
