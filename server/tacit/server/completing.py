@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from tacit.protocol.completion import (
     BASE_POLICY,
+    PROMPT_FORMAT,
     CompleteRequest,
     CompleteResponse,
     Context,
@@ -18,7 +19,7 @@ from tacit.protocol.completion import (
     PromptSize,
     Timings,
 )
-from tacit.protocol.fim import REPOSITORY, assemble, header, snippet_text
+from tacit.protocol.fim import REPOSITORY, assemble, header, names_file, snippet_text
 from tacit.server.engine.interface import DrawStats, Engine, Sampling
 from tacit.server.hole import Hole
 from tacit.server.settings import Settings
@@ -108,6 +109,7 @@ class CompletionService:
                 policy_version=policy_version,
                 model=model_sha256,
                 finish_reason=draw.finish,
+                prompt_format=PROMPT_FORMAT,
             ),
             timings=Timings(
                 total_ms=(time.perf_counter() - arrived) * 1000,
@@ -126,7 +128,7 @@ class CompletionService:
         prompt = await self._prompt(context, self._settings.max_tokens)
         return PromptSize(
             snippets=tuple(len(snippet) + 1 for snippet in snippets),
-            path=len(path),
+            path=len(path) if names_file(len(prefix) + len(suffix), prompt.snippets) else 0,
             prefix=len(prefix),
             suffix=len(suffix),
             room=self._settings.context_tokens - self._settings.max_tokens,
