@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_adapter import write_random_adapter
 
-from tacit.protocol.completion import CompleteRequest, Context, Snippet
+from tacit.protocol.completion import PROMPT_FORMAT, CompleteRequest, Context, Snippet
 from tacit.protocol.errors import NotFound
 from tacit.protocol.home import Home
 from tacit.server.completing import WINDOW_STEP, CompletionService, fitting, window
@@ -60,7 +60,8 @@ async def test_an_answer_names_its_policy(tiny_model: Path, home: Home, tmp_path
         texts = {}
         for policy in ("base", "demo@000001"):
             answer = await service.complete(_request("def f(x):\n    return ", seed=1), policy, SHA)
-            assert answer.generation.policy_version == policy and answer.generation.model == SHA
+            assert (answer.generation.policy_version, answer.generation.model) == (policy, SHA)
+            assert answer.generation.prompt_format == PROMPT_FORMAT
             texts[policy] = answer.generation.tokens
         assert texts["base"] != texts["demo@000001"]
         with pytest.raises(NotFound):
