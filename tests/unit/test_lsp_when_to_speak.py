@@ -226,6 +226,22 @@ async def test_unlikely_ones_are_withheld_with_their_chance_and_a_reason(bench: 
     assert await bench.ask(invoked=True) is not None
 
 
+async def test_another_eagerness_counts_from_the_next_request_on(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "show_policy.json").write_text(written(replace(PRIORS, intercept=-20.0)))
+    assert await bench.ask() is None
+    bench.settings = replace(bench.settings, eagerness="eager")
+    # At the same place, of the same draw: only the decision is another one.
+    assert await bench.ask() is not None
+    assert (len(bench.server.asked), len(suggested(bench))) == (1, 1)
+    # And the other way round; what the dice would say is not asked for what is recorded already.
+    bench.chance = 0.0
+    bench.settings = replace(bench.settings, eagerness="quiet")
+    bench.edit(4, "!")
+    bench.edit(4, "", end=5)
+    assert await bench.ask() is None
+    assert bench.said[-1] == "quiet" and len(bench.server.asked) == 1
+
+
 async def test_now_and_then_an_unlikely_one_is_shown(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "show_policy.json").write_text(written(replace(PRIORS, intercept=-20.0)))
     bench.chance = 0.019

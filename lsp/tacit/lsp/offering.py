@@ -120,9 +120,10 @@ class Offering:
             self._recent.rejected(now, *(self._where if self._where[0] == uri else (uri, -1)))
 
     def _decide(self, document: Document, asked: Asked, draft: Draft) -> Decision:
-        """Once for each draft; what is asked for by hand is always shown."""
-        if draft.decision is not None and (draft.decision.show or asked.trigger == "automatic"):
-            return draft.decision
+        """Once for each draft, and again where the setting is another one; what is asked for by hand is always shown."""
+        known, eagerness = draft.decision, self._settings().eagerness
+        if known is not None and (known.show if asked.trigger == "invoked" else known.eagerness in (None, eagerness)):
+            return known
         from tacit.protocol.events import Recent as Lately
 
         now, line = self._clock.now(), document.position_at(asked.offset).line
@@ -144,8 +145,9 @@ class Offering:
         if asked.trigger == "invoked":
             decision = Decision(True, 1.0, self._policy.weights().p_kept(found))
         else:
-            explore = self._recordable(draft)
-            decision = self._policy.decide(found, self._settings().eagerness, explore=explore)
+            # The dice are thrown for the record only, and there is one record of a draft.
+            explore = self._recordable(draft) and not draft.recorded
+            decision = self._policy.decide(found, eagerness, explore=explore)
         draft.decision = decision
         return decision
 

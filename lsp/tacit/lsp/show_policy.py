@@ -30,14 +30,16 @@ class Decision:
     p_kept: float
     explored: bool = False
     """Shown although it is below the threshold."""
+    eagerness: Eagerness | None = None
+    """The setting that it was taken under; None: it did not matter."""
 
 
 def decide(p_kept: float, eagerness: Eagerness, chance: float, *, explore: bool) -> Decision:
     """chance: a draw from [0, 1). explore: whether showing below the threshold is of use, that is: recorded."""
     if p_kept >= THRESHOLDS[eagerness]:
-        return Decision(True, 1.0, p_kept)
+        return Decision(True, 1.0, p_kept, eagerness=eagerness)
     show = explore and chance < EXPLORES
-    return Decision(show, EXPLORES, p_kept, explored=show)
+    return Decision(show, EXPLORES, p_kept, explored=show, eagerness=eagerness)
 
 
 class ShowPolicy:
