@@ -80,7 +80,7 @@ def _changed(**changes: Any) -> str:
     "text",
     [
         *("", "[]", "{}", _changed(intercept="1"), _changed(intercept=float("nan")), _changed(intercept=1e9)),
-        *(_changed(version=None), _changed(weights={"length": 1.0}), _changed(weights={**PRIORS.weights, "length": True})),
+        *(_changed(version=None), _changed(weights={"lenght": 1.0}), _changed(weights={**PRIORS.weights, "length": True})),
     ],
 )
 def test_another_file_means_the_priors_and_a_line_in_the_log(text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -89,7 +89,60 @@ def test_another_file_means_the_priors_and_a_line_in_the_log(text: str, tmp_path
     path = tmp_path / "w.json"
     path.write_text(text)
     policy = ShowPolicy(path)
-    assert policy.weights() is PRIORS and policy.weights() is PRIORS
+    assert policy.model() is PRIORS and policy.model() is PRIORS
     assert len(caplog.records) == 1, "told once"
     path.write_text(written(replace(PRIORS, version=7)))
-    assert policy.weights().version == 7, "the learner's next one counts at once"
+    assert policy.model().version == 7, "the learner's next one counts at once"
+
+
+def _tree(**changes: Any) -> str:
+    tree = {
+        "feature": [0, -1, -1],
+        "threshold": [0.5, 0.0, 0.0],
+        "left": [1, -1, -1],
+        "right": [2, -1, -1],
+        "value": [0.0, 1, -1],
+    }
+    return _changed(trees=[{**tree, **changes}])
+
+
+def test_a_tree_is_read_and_walked() -> None:
+    model = parsed(_tree())
+    low, high = ({**features(**PLACE), "confidence": value} for value in (0.5, 0.6))
+    without = replace(model, trees=())
+    assert (model.score(low) - without.score(low), model.score(high) - without.score(high)) == pytest.approx((1.0, -1.0))
+    assert parsed(written(model)) == model
+    assert replace(model, scale=0.0, shift=0.0).p_kept(low) == 0.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(_tree(left=[0, -1, -1]), _tree(right=[3, -1, -1]), _tree(left=[-1, -1, -1]), _tree(feature=[99, -1, -1])),
+        *(_tree(feature=[-2, -1, -1]), _tree(value=[0.0, 1e9, 0.0]), _tree(value=[0.0, float("nan"), 0.0])),
+        *(_tree(threshold=[0.5]), _tree(feature=[True, -1, -1]), _tree(extra=[]), _changed(trees={}), _changed(trees=[1])),
+        *(_changed(trees=[json.loads(_tree())["trees"][0]] * 1000), _changed(scale=-1.0), _changed(shift=float("inf"))),
+        json.dumps({**json.loads(_tree()), "features": ["confidence"]}),
+        json.dumps({name: value for name, value in json.loads(_tree()).items() if name != "features"}),
+    ],
+)
+def test_trees_that_cannot_be_walked_are_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        parsed(text)
+
+
+def test_a_file_of_weights_alone_is_still_read() -> None:
+    """As it was written before there were trees: eleven features, no calibration."""
+    known = {
+        "version": 4,
+        "date": "2026-11-21T03:00:00+00:00",
+        "labelled": 200,
+        "intercept": 0.1,
+        "weights": dict(PRIORS.weights),
+    }
+    model = parsed(json.dumps(known))
+    assert (
+        model.version == 4
+        and model.trees == ()
+        and model.score(features(**PLACE)) == pytest.approx(PRIORS.score(features(**PLACE)) + 0.5)
+    )

@@ -11,6 +11,7 @@ import signal
 import sys
 import tomllib
 from pathlib import Path
+from typing import cast
 
 from tacit.learner import give_way
 from tacit.protocol.client import TacitClient
@@ -45,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 async def _run(home: Home, options: argparse.Namespace) -> int:
     # torch and transformers take seconds to import: only once it is known that there is something to do.
     from tacit.learner.run import LearnOptions, learn
+    from tacit.learner.show_policy import Choice
 
     task = asyncio.current_task()
     assert task is not None
@@ -59,6 +61,7 @@ async def _run(home: Home, options: argparse.Namespace) -> int:
                 objective=options.objective or str(setting(home, "objective", "topr")),
                 min_samples=options.min_samples or int(setting(home, "min_samples", 200)),
                 seed=options.seed,
+                reward_model=cast(Choice, setting(home, "reward_model", "auto")),
             ),
         )
     print(json.dumps({"state": outcome.state, "message": outcome.message, "adapter": outcome.adapter, "run": outcome.run_id}))

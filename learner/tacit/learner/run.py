@@ -25,7 +25,7 @@ from tacit.learner.objective import named
 from tacit.learner.publish import publish
 from tacit.learner.reward import reward
 from tacit.learner.samples import Sample, split
-from tacit.learner.show_policy import refit
+from tacit.learner.show_policy import Choice, refit
 from tacit.learner.train import Stopped, TrainSettings
 from tacit.learner.trial import Step, TrialSettings
 from tacit.protocol.adapters import ProbeRequest, RunInfo, RunRequest, RunState, RunUpdate
@@ -59,6 +59,8 @@ class LearnOptions:
     """Held-out places, and programs, at which both policies write greedily."""
     forgetting: float = FORGETTING
     """Nats per token, in each language of general code: the gate's bound on KL(base‖new)."""
+    reward_model: Choice = "auto"
+    """From what the show policy learns."""
     train: TrainSettings = field(default_factory=TrainSettings)
 
 
@@ -114,7 +116,7 @@ async def learn(
     finally:
         shutil.rmtree(home.runs / run.id / "adapter", ignore_errors=True)
     if state != "interrupted":
-        report["show_policy"] = await refit(client, home)
+        report["show_policy"] = await refit(client, home, options.reward_model)
     report |= {"state": state, "summary": message, "seconds": round(time.monotonic() - began, 1)}
     folder = home.runs / run.id
     reporting.write(folder, report)

@@ -1,71 +1,65 @@
-"""Fits the show policy: a logistic regression of kept or not on the cheap features that the language server computes too.
+"""Fits the show policy: boosted trees that say from the cheap features whether a suggestion will be kept.
 
 Reads exported records; writes one small file in TACIT_HOME, at once or not at all. With too few labels, or where the new
-weights predict held-out suggestions worse than those in use, the file stays as it is.
+model does not predict held-out sessions better than the one in use, beyond chance, the file stays as it is. Where the reward
+model's head was trained, the trees are distilled from it: from what it says of suggestions whose session it had not seen.
 """
 
 import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import log
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from tacit.learner.reward import reward
+from tacit.learner.reward_model.boosting import calibrated
+from tacit.learner.reward_model.calibration import expected_calibration_error, platt
+from tacit.learner.reward_model.judging import Spread, auc, gain_by_session
+from tacit.learner.reward_model.labelled import Labelled, counted, labelled, late_sessions, one_class
 from tacit.protocol.client import TacitClient
 from tacit.protocol.durable import sync
-from tacit.protocol.events import SuggestionRecord
 from tacit.protocol.home import Home
-from tacit.protocol.show_policy import FEATURES, LARGEST_WEIGHT, PRIORS, ShowWeights, features_of, read, written
+from tacit.protocol.show_policy import PRIORS, KeptModel, read, written
 
 MIN_LABELLED: Final = 100
 MIN_OF_EACH: Final = 15
 """Kept ones, and others."""
 HELD_OUT: Final = 0.25
-"""The latest ones."""
-MOST_WEIGHT: Final = 10.0
-"""Of one that was shown to explore: as LEARNING.md bounds 1/P(show)."""
-STRENGTH: Final = 1.0
-"""Inverse of the regularisation."""
+"""The latest sessions."""
+HEAD_SECONDS: Final = 900.0
+"""What the reward model's head may take of a night; beyond it the trees are fitted without it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    at: datetime
-    features: dict[str, float]
-    kept: bool
-    weight: float
-    """1/P(show), and three times that for a rating."""
+Choice = Literal["auto", "trees", "lora"]
+"""Which reward model a night trains. auto: the LoRA head where there is a GPU, else trees alone: on two cores the head would
+cost more than the night's training."""
+Teacher = Callable[[Sequence[Labelled]], Sequence[float]]
+"""R of each suggestion by a model that had not seen its session. ValueError, with words: it cannot be trained on these."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    weights: ShowWeights | None
+    model: KeptModel | None
     """None: what is in use stays."""
     message: str
     labelled: int
     loss_in_use: float | None = None
     """Of held-out suggestions, nats each."""
     loss_new: float | None = None
+    gain: Spread | None = None
+    """loss_in_use - loss_new, interval over sessions."""
+    auc_in_use: float | None = None
+    """None: of the held-out ones all were kept, or none."""
+    auc_new: float | None = None
+    ece_new: float | None = None
+    distilled: bool = False
 
 
-def example(record: SuggestionRecord) -> Example | None:
-    """None: nothing is known of whether it was wanted."""
-    verdict = reward(record)
-    if not verdict.labelled:
-        return None
-    suggested = record.suggestion
-    weight = verdict.weight * min(1 / suggested.p_show, MOST_WEIGHT)
-    return Example(suggested.at, features_of(suggested), verdict.value > 0, weight)
-
-
-def fit(examples: Sequence[Example], in_use: ShowWeights, now: datetime) -> Fit:
-    """Weights that predict later suggestions better than those in use, if there are such."""
+def fit(examples: Sequence[Labelled], in_use: KeptModel, now: datetime, teacher: Teacher | None = None) -> Fit:
+    """A model that predicts later sessions better than the one in use, if there is such."""
     count = len(examples)
     kept = sum(one.kept for one in examples)
     if count < MIN_LABELLED or min(kept, count - kept) < MIN_OF_EACH:
@@ -75,76 +69,91 @@ def fit(examples: Sequence[Example], in_use: ShowWeights, now: datetime) -> Fit:
             f"{MIN_OF_EACH} of each kind.",
             count,
         )
-    ordered = sorted(examples, key=lambda one: one.at)
-    cut = int(count * (1 - HELD_OUT))
-    early, late = ordered[:cut], ordered[cut:]
-    if len({one.kept for one in early}) < 2:
+    early, late = late_sessions(examples, HELD_OUT)
+    if one_class(early):
         return Fit(None, "The show policy stays: of the earlier suggestions all were kept, or none.", count)
-    tried = _regression(early)
+    targets, remark = _taught(early, teacher)
+    tried = calibrated(early, targets=targets)
     old, new = loss(late, in_use), loss(late, tried)
-    # Better by more than chance: one standard error of the paired difference.
     gains = [a - b for a, b in zip(_losses(late, in_use), _losses(late, tried), strict=True)]
-    if fmean(gains) <= stdev(gains) / len(gains) ** 0.5:
-        return Fit(
-            None,
-            f"The show policy stays: on held-out suggestions new weights lose {new:.3f} nats, it {old:.3f}.",
-            count,
-            old,
-            new,
-        )
-    found = _regression(ordered)
-    weights = ShowWeights(found.intercept, found.weights, in_use.version + 1, now.isoformat(timespec="seconds"), count)
-    return Fit(
-        weights,
-        f"The show policy is fitted on {count} suggestions: {new:.3f} nats on held-out ones instead of {old:.3f}.",
+    gain = gain_by_session(gains, counted(late), [one.session for one in late])
+    two = not one_class(late)
+    truth, predicted = [one.kept for one in late], [tried.p_kept(one.features) for one in late]
+    found = Fit(
+        None,
+        f"The show policy stays: on {len(late)} suggestions of held-out sessions the new model loses {new:.3f} nats, the one in "
+        f"use {old:.3f}; the gain, {gain}, is not beyond chance.{remark}",
         count,
         old,
         new,
+        gain,
+        auc(truth, [in_use.p_kept(one.features) for one in late]) if two else None,
+        auc(truth, predicted) if two else None,
+        expected_calibration_error(predicted, truth, counted(late)),
+        targets is not None,
     )
+    if gain.low <= 0:
+        return found
+    # The teacher has not read the later ones: their labels count alone.
+    everything = None if targets is None else [*targets, *(None for _ in late)]
+    model = calibrated([*early, *late], targets=everything)
+    model = replace(model, version=in_use.version + 1, date=now.isoformat(timespec="seconds"), labelled=count)
+    ranking = f", AUC {found.auc_new:.2f} instead of {found.auc_in_use:.2f}" if two else ""
+    message = (
+        f"The show policy is fitted on {count} suggestions: {new:.3f} nats on {len(late)} of held-out sessions instead of "
+        f"{old:.3f} (gain {gain}){ranking}.{remark}"
+    )
+    return replace(found, model=model, message=message)
 
 
-async def refit(client: TacitClient, home: Home) -> dict[str, Any]:
+async def refit(client: TacitClient, home: Home, choice: Choice = "auto") -> dict[str, Any]:
     """Fit it on every project's records, one home being one developer's; returns what the report says of it. Never raises."""
     try:
         found = [
-            e for info in await client.projects() async for r in client.export(info.project) if (e := example(r)) is not None
+            e for info in await client.projects() async for r in client.export(info.project) if (e := labelled(r)) is not None
         ]
         try:
             in_use = read(home.show_policy)
         except ValueError:
             in_use = PRIORS
-        result = await asyncio.to_thread(fit, found, in_use, datetime.now(UTC))
-        if result.weights is not None:
-            await asyncio.to_thread(write, home.show_policy, result.weights)
+        status = await client.status()
+        base = (Path(status.model_path), status.model_sha256) if status.model_path else None
+
+        def work() -> Fit:
+            return fit(found, in_use, datetime.now(UTC), _teacher(base, home, choice) if base else None)
+
+        result = await asyncio.to_thread(work)
+        if result.model is not None:
+            await asyncio.to_thread(write, home.show_policy, result.model)
     except Exception as error:
         # The run itself has ended well or badly by now; this must not leave it without an end.
         return {"message": f"The show policy stays as it is: {type(error).__name__}: {error}"}
     return {
         "message": result.message,
         "labelled": result.labelled,
-        "fitted": result.weights is not None,
-        "version": (result.weights or in_use).version,
+        "fitted": result.model is not None,
+        "version": (result.model or in_use).version,
         "loss_in_use": result.loss_in_use,
         "loss_new": result.loss_new,
+        "gain": None if result.gain is None else [result.gain.value, result.gain.low, result.gain.high],
+        "auc_in_use": result.auc_in_use,
+        "auc_new": result.auc_new,
+        "ece_new": result.ece_new,
+        "distilled": result.distilled,
     }
 
 
-def loss(examples: Sequence[Example], weights: ShowWeights) -> float:
+def loss(examples: Sequence[Labelled], model: KeptModel) -> float:
     """Mean log loss, nats, each example with its weight."""
-    return sum(_losses(examples, weights)) / sum(one.weight for one in examples)
+    return sum(_losses(examples, model)) / sum(counted(examples))
 
 
-def _losses(examples: Sequence[Example], weights: ShowWeights) -> list[float]:
-    predicted = [(one, weights.p_kept(one.features)) for one in examples]
-    return [-one.weight * log(p if one.kept else 1 - p) for one, p in predicted]
-
-
-def write(path: Path, weights: ShowWeights) -> None:
+def write(path: Path, model: KeptModel) -> None:
     """The whole file or none of it, synced."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".show_policy-")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(written(weights))
+            file.write(written(model))
         sync(Path(name))
         Path(name).replace(path)
         sync(path.parent)
@@ -154,14 +163,37 @@ def write(path: Path, weights: ShowWeights) -> None:
         raise
 
 
-def _regression(examples: Sequence[Example]) -> ShowWeights:
-    from sklearn.linear_model import LogisticRegression
+def _losses(examples: Sequence[Labelled], model: KeptModel) -> list[float]:
+    predicted = [model.p_kept(one.features) for one in examples]
+    counts = zip(examples, counted(examples), predicted, strict=True)
+    return [-weight * log(p if one.kept else 1 - p) for one, weight, p in counts]
 
-    model = LogisticRegression(C=STRENGTH, max_iter=1000)
-    model.fit(
-        [[one.features[name] for name in FEATURES] for one in examples],
-        [one.kept for one in examples],
-        sample_weight=[one.weight for one in examples],
-    )
-    bounded = [max(-LARGEST_WEIGHT, min(LARGEST_WEIGHT, float(value))) for value in (*model.intercept_, *model.coef_[0])]
-    return ShowWeights(bounded[0], dict(zip(FEATURES, bounded[1:], strict=True)))
+
+def _taught(early: Sequence[Labelled], teacher: Teacher | None) -> tuple[list[float] | None, str]:
+    """(P(kept) of each by the teacher, a remark for the message)."""
+    if teacher is None:
+        return None, ""
+    try:
+        values = teacher(early)
+        line = platt(values, [one.kept for one in early], counted(early))
+    except ValueError as error:
+        return None, f" Without the reward model's head: {error}"
+    return [line(value) for value in values], " Distilled from the reward model's head."
+
+
+def _teacher(base: tuple[Path, str], home: Home, choice: Choice) -> Teacher | None:
+    """None: trees alone."""
+    if choice == "trees":
+        return None
+    from tacit.learner.base import best_device, prepare
+    from tacit.learner.reward_model.scalar_head import HeadSettings, from_folder
+
+    device = best_device()
+    if choice == "auto" and device.type == "cpu":
+        return None
+
+    def teach(examples: Sequence[Labelled]) -> list[float]:
+        path, digest = base
+        return from_folder(prepare(path, digest, home), device, HeadSettings(seconds=HEAD_SECONDS)).predictions(examples)
+
+    return teach

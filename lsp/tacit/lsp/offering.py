@@ -143,7 +143,7 @@ class Offering:
             recent=draft.recent,
         )
         if asked.trigger == "invoked":
-            decision = Decision(True, 1.0, self._policy.weights().p_kept(found))
+            decision = Decision(True, 1.0, self._policy.model().p_kept(found))
         else:
             # The dice are thrown for the record only, and there is one record of a draft.
             explore = self._recordable(draft) and not draft.recorded

@@ -1,4 +1,4 @@
-"""Whether a suggestion is shown or not: P(kept) against the threshold that the developer chose. Reads one file of weights.
+"""Whether a suggestion is shown or not: P(kept) against the threshold that the developer chose. Reads one file of the model.
 
 Below the threshold it is shown all the same now and then, where that is recorded: without such draws nothing could be learnt
 of what the policy withholds. The probability with which it would be shown is part of the record.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from tacit.protocol.show_policy import PRIORS, ShowWeights, read
+from tacit.protocol.show_policy import PRIORS, KeptModel, read
 
 log = logging.getLogger(__name__)
 
@@ -43,30 +43,30 @@ def decide(p_kept: float, eagerness: Eagerness, chance: float, *, explore: bool)
 
 
 class ShowPolicy:
-    """The weights in use: the file's, as soon as the learner has written one, else the priors."""
+    """The model in use: the file's, as soon as the learner has written one, else the priors."""
 
     def __init__(self, path: Path, chance: Callable[[], float] = random.random) -> None:
         self._path = path
         self._chance = chance
         self._stamp: tuple[int, int] | None = None
-        self._weights = PRIORS
+        self._model = PRIORS
 
     def decide(self, features: Mapping[str, float], eagerness: Eagerness, *, explore: bool) -> Decision:
-        return decide(self.weights().p_kept(features), eagerness, self._chance(), explore=explore)
+        return decide(self.model().p_kept(features), eagerness, self._chance(), explore=explore)
 
-    def weights(self) -> ShowWeights:
+    def model(self) -> KeptModel:
         """Read again when the file is another one."""
         try:
             found = self._path.stat()
             stamp = (found.st_mtime_ns, found.st_size)
         except OSError:
-            self._stamp, self._weights = None, PRIORS
+            self._stamp, self._model = None, PRIORS
             return PRIORS
         if stamp != self._stamp:
             self._stamp = stamp
             try:
-                self._weights = read(self._path)
+                self._model = read(self._path)
             except (OSError, ValueError) as error:
-                log.warning("%s cannot be used, the built-in weights are: %s", self._path.name, error)
-                self._weights = PRIORS
-        return self._weights
+                log.warning("%s cannot be used, the built-in one is: %s", self._path.name, error)
+                self._model = PRIORS
+        return self._model

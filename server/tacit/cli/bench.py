@@ -116,15 +116,33 @@ def record(
     _finish(model, lambda progress: measure.run(minutes, seed, model, progress), json)
 
 
-def _finish(model: str, run: Callable[[Callable[[str, int, int], None]], "Report"], json: Path | None) -> None:
-    """Fetch the model first, so that nothing waits for it while it is measured; then run, print, write."""
+@bench.command("reward-model")
+def reward_model(
+    developers: Annotated[int, typer.Option(min=0, max=200, help="Simulated developers who make a log first; 0: none.")] = 0,
+    places: Annotated[int, typer.Option(min=1, max=100, help="Suggestions for each of them.")] = 16,
+    head: Annotated[bool, typer.Option("--head", help="Train the LoRA head too: minutes on a CPU.")] = False,
+    log: Annotated[Path | None, typer.Option(metavar="FILE", help="Suggestion records, one a line, of an export.")] = None,
+    seed: Seed = 1,
+    model: Model = "auto",
+    json: Json = None,
+) -> None:
+    """Which suggestions will be kept, on Copilot's telemetry (TACIT_DATA) and on logs: AUC by session, ECE, beside baselines."""
+    from tacit.bench import reward_model as measure
+
+    needed = model if head or developers else None
+    _finish(needed, lambda progress: measure.run(developers, places, head, seed, model, progress, log=log), json)
+
+
+def _finish(model: str | None, run: Callable[[Callable[[str, int, int], None]], "Report"], json: Path | None) -> None:
+    """Fetch the model first, so that nothing waits for it while it is measured; then run, print, write. None: no model."""
     from rich.console import Console
 
     from tacit.cli.models import fetch_bar
     from tacit.server.models import resolve
 
-    with fetch_bar(model) as (progress, notice):
-        resolve(model, progress, notice)
+    if model is not None:
+        with fetch_bar(model) as (progress, notice):
+            resolve(model, progress, notice)
     with progress_bar() as advance:
         report = run(advance)
     report.print(Console(highlight=False))

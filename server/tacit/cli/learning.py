@@ -59,6 +59,7 @@ def learn(
         min_samples=min_samples or settings.min_samples,
         dry_run=dry_run,
         seed=seed,
+        reward_model=settings.reward_model,
     )
     give_way()
     with _bars(quiet=as_json) as progress:

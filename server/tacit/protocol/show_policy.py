@@ -1,4 +1,4 @@
-"""P(kept) of a suggestion from cheap features: the features, the weights and their file. Pure but for reading that file.
+"""P(kept) of a suggestion from cheap features: the features, the model and its file. Pure but for reading that file.
 
 The language server decides with it whether to stay quiet, and the learner fits it: both see a suggestion through
 `features`, so that they agree. Imports nothing heavy: it is loaded while somebody types.
@@ -6,11 +6,15 @@ The language server decides with it whether to stay quiet, and the learner fits 
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from tacit.protocol import trees as forest
+from tacit.protocol.trees import Tree
 
 if TYPE_CHECKING:
     from tacit.protocol.events import Recent, Suggested
@@ -27,21 +31,45 @@ FEATURES: Final = (
     "rejects",
     "rejected_here",
     "since_last",
+    "surprise",
+    "in_comment",
+    "is_comment",
+    "mid_word",
+    "after_sign",
+    "known_words",
+    "head",
+    "repeats",
+    "opens",
+    "accept_rate",
 )
 PROSE: Final = frozenset(("markdown", "plaintext", "latex", "restructuredtext", "asciidoc", "git-commit", "text"))
 """LSP language ids of texts for people: less of what is suggested there is kept."""
 FULL_LENGTH: Final = 80
 LONGEST_GAP_S: Final = 600.0
 LARGEST_WEIGHT: Final = 50.0
+READ_BACK: Final = 4000
+"""Characters before the cursor in which a suggestion's words are looked for."""
+
+_WORD: Final = re.compile(r"\w{3,}")
+_COMMENT: Final = ("#", "//", "--", "/*", "*", ";;", "%")
+_SIGNS: Final = (" ", "(", "[", "{", ".", "=", ",")
 
 
 @dataclass(frozen=True, slots=True)
-class ShowWeights:
-    """A logistic model: P(kept) = logistic(intercept + Σ weight · feature)."""
+class KeptModel:
+    """P(kept) = logistic(shift + scale · (intercept + Σ weight · feature + Σ trees)).
+
+    What is built in is the weights alone; what the learner fits is the trees alone, and scale and shift calibrate them.
+    """
 
     intercept: float
     weights: Mapping[str, float]
-    """One for each of FEATURES."""
+    """Of FEATURES; one that is not there weighs nothing."""
+    trees: tuple[Tree, ...] = ()
+    """A feature's number in them is its place in FEATURES."""
+    scale: float = 1.0
+    """Not below zero: calibration never turns the order round."""
+    shift: float = 0.0
     version: int = 0
     """Counts the fits; 0: the priors."""
     date: str = ""
@@ -49,13 +77,17 @@ class ShowWeights:
     labelled: int = 0
     """Suggestions that it was fitted on."""
 
+    def score(self, found: Mapping[str, float]) -> float:
+        """Log odds before calibration. found: what `features` returns."""
+        start = self.intercept + sum(weight * found[name] for name, weight in self.weights.items())
+        return forest.summed(start, self.trees, [found[name] for name in FEATURES])
+
     def p_kept(self, found: Mapping[str, float]) -> float:
-        """In (0, 1). found: what `features` returns."""
-        score = self.intercept + sum(self.weights[name] * found[name] for name in FEATURES)
-        return 1 / (1 + math.exp(-max(-30.0, min(30.0, score))))
+        """In (0, 1)."""
+        return 1 / (1 + math.exp(-max(-30.0, min(30.0, self.shift + self.scale * self.score(found)))))
 
 
-PRIORS: Final = ShowWeights(
+PRIORS: Final = KeptModel(
     intercept=-0.4,
     weights=MappingProxyType(
         {
@@ -78,6 +110,10 @@ def features(
     """
     rest = suffix.split("\n", 1)[0]
     head = prefix[prefix.rfind("\n") + 1 :]
+    spoken = text.strip()
+    before = prefix[-READ_BACK:]
+    words = set(_WORD.findall(text))
+    accepts, rejects = (min(recent.accepts, 5.0), min(recent.rejects, 10.0)) if recent is not None else (0.0, 0.0)
     since = LONGEST_GAP_S if recent is None or recent.since_last_s is None else min(recent.since_last_s, LONGEST_GAP_S)
     return {
         "confidence": max(-3.0, sum(logprobs) / len(logprobs)) if logprobs else -3.0,
@@ -87,10 +123,20 @@ def features(
         "mid_line": float(bool(rest.strip())),
         "fresh_line": float(not head.strip()),
         "prose": float(language in PROSE),
-        "accepts": min(recent.accepts, 5.0) if recent is not None else 0.0,
-        "rejects": min(recent.rejects, 10.0) if recent is not None else 0.0,
+        "accepts": accepts,
+        "rejects": rejects,
         "rejected_here": float(recent is not None and recent.rejected_here),
         "since_last": math.log1p(since) / math.log1p(LONGEST_GAP_S),
+        "surprise": min(3.0, -sum(logprobs) / 10) if logprobs else 3.0,
+        "in_comment": float(head.lstrip().startswith(_COMMENT)),
+        "is_comment": float(spoken.startswith(_COMMENT)),
+        "mid_word": float(head[-1:].isalnum() and text[:1].isalnum()),
+        "after_sign": float(head.endswith(_SIGNS)),
+        "known_words": len(words.intersection(_WORD.findall(before))) / max(1, len(words)),
+        "head": min(1.5, math.log1p(len(head.strip())) / math.log1p(FULL_LENGTH)),
+        "repeats": float(bool(spoken) and spoken in before),
+        "opens": float(max(-3, min(3, sum(map(text.count, "([{")) - sum(map(text.count, ")]}"))))),
+        "accept_rate": accepts / (accepts + rejects + 2),
     }
 
 
@@ -108,35 +154,44 @@ def features_of(suggested: "Suggested") -> dict[str, float]:
     )
 
 
-def written(weights: ShowWeights) -> str:
+def written(model: KeptModel) -> str:
     """The file's text."""
     values = {
-        "version": weights.version,
-        "date": weights.date,
-        "labelled": weights.labelled,
-        "intercept": weights.intercept,
-        "weights": dict(weights.weights),
+        "version": model.version,
+        "date": model.date,
+        "labelled": model.labelled,
+        "intercept": model.intercept,
+        "weights": dict(model.weights),
+        "features": list(FEATURES),
+        "scale": model.scale,
+        "shift": model.shift,
+        "trees": [tree.to_json() for tree in model.trees],
     }
-    return json.dumps(values, indent=2) + "\n"
+    return json.dumps(values, allow_nan=False) + "\n"
 
 
-def parsed(text: str) -> ShowWeights:
-    """ValueError, with words: this is no file of weights, or one for other features."""
+def parsed(text: str) -> KeptModel:
+    """ValueError, with words: this is no file of a model, or one for other features."""
     found = json.loads(text)
     if not isinstance(found, dict) or not isinstance(found.get("weights"), dict):
         raise ValueError("it holds no weights")
-    if set(found["weights"]) != set(FEATURES):
+    trees = forest.parsed(found.get("trees", []), len(FEATURES))
+    if not set(found["weights"]) <= set(FEATURES) or (trees and found.get("features") != list(FEATURES)):
         raise ValueError("its features are those of another version")
-    numbers = [found.get("intercept"), *found["weights"].values()]
+    scale = found.get("scale", 1.0)
+    numbers: list[Any] = [found.get("intercept"), scale, found.get("shift", 0.0), *found["weights"].values()]
     if not all(isinstance(n, int | float) and not isinstance(n, bool) and abs(n) <= LARGEST_WEIGHT for n in numbers):
         raise ValueError(f"its weights are not all numbers from -{LARGEST_WEIGHT:g} to {LARGEST_WEIGHT:g}")
+    if scale < 0:
+        raise ValueError("its calibration turns the order round")
     version, date, labelled = found.get("version"), found.get("date"), found.get("labelled")
     if not isinstance(version, int) or not isinstance(date, str) or not isinstance(labelled, int):
         raise ValueError("it has no version, date or count")
-    return ShowWeights(float(found["intercept"]), {k: float(v) for k, v in found["weights"].items()}, version, date, labelled)
+    intercept, scale, shift, *weights = map(float, numbers)
+    return KeptModel(intercept, dict(zip(found["weights"], weights, strict=True)), trees, scale, shift, version, date, labelled)
 
 
-def read(path: Path) -> ShowWeights:
+def read(path: Path) -> KeptModel:
     """PRIORS where there is no file. ValueError or OSError: it cannot be used."""
     try:
         return parsed(path.read_text(encoding="utf-8"))
