@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 from tacit.learner import report as reporting
 from tacit.learner.checkpoint import discard
 from tacit.learner.gate import FORGETTING, MIN_HELD_OUT, Check, tried_on
+from tacit.learner.handing_over import hand_over
 from tacit.learner.night import PROBE_TOKENS, Model, Night, Progress
 from tacit.learner.objective import named
 from tacit.learner.publish import publish
@@ -196,12 +197,12 @@ async def _learn(
     tokenizer = await steps.do(night.tokenizer.digest)
     folder = publish(home, run, candidate, published, lineage, model.sha256, tokenizer)
     try:
-        await (client.try_out if share else client.publish)(run.adapter)
+        remark = await hand_over(client, run.adapter, canary=bool(share))
     except Refused as error:
         # It never served; nobody is to promote it by its name.
         shutil.rmtree(folder, ignore_errors=True)
         return "refused", f"The server did not take the adapter: {error}"
-    return "published", message
+    return "published", f"{message} {remark}".strip()
 
 
 async def examine(
