@@ -8,10 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tacit.protocol.redaction import redact
+from tacit.protocol import redaction
+from tacit.protocol.redaction import mask, redact, unfinished
 
 ALNUM = string.ascii_letters + string.digits
 URL_SAFE = ALNUM + "-_"
@@ -138,16 +139,17 @@ def test_ordinary_code_is_left_alone(code: str) -> None:
     assert redact(code) == code
 
 
-@given(
-    st.lists(
-        st.one_of(
-            st.text(max_size=40),
-            st.sampled_from(["password", "='", '": "', "\n", "Bearer ", "://", "@", ":", "KEY="]),
-            st.integers(0, 10**6).map(lambda n: KINDS[list(KINDS)[n % len(KINDS)]](random.Random(n))),
-        ),
-        max_size=8,
-    )
+PIECES = st.lists(
+    st.one_of(
+        st.text(max_size=40),
+        st.sampled_from(["password", "='", '": "', "\n", "Bearer ", "://", "@", ":", "KEY="]),
+        st.integers(0, 10**6).map(lambda n: KINDS[list(KINDS)[n % len(KINDS)]](random.Random(n))),
+    ),
+    max_size=8,
 )
+
+
+@given(PIECES)
 def test_twice_is_once(pieces: list[str]) -> None:
     once = redact("".join(pieces))
     assert redact(once) == once
@@ -189,3 +191,38 @@ def test_the_same_secret_gives_the_same_text_while_its_line_grows() -> None:
 def test_hostile_text_of_the_largest_size_does_not_stall_the_editor(piece: str) -> None:
     """No pattern may backtrack over long runs: a quadratic one needs minutes for this, a linear one tenths of a second."""
     redact(piece * (200_000 // len(piece)))
+
+
+@pytest.mark.parametrize("rule", [rule for rule in redaction._RULES if rule.needs], ids=lambda rule: rule.kind)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_every_match_has_what_its_rule_needs(rule: redaction._Rule, data: st.DataObject) -> None:
+    match = data.draw(st.from_regex(rule.pattern))
+    assert any(one in match for one in rule.needs)
+
+
+@settings(deadline=None)
+@given(PIECES)
+def test_masking_hides_the_same_and_moves_nothing(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    masked = mask(text)
+    assert len(masked) == len(text) and mask(masked) == masked
+    assert masked.count("\n") == text.count("\n") and masked.count("\r") == text.count("\r")
+    assert (masked == text) <= (redact(text) == text)
+
+
+@pytest.mark.parametrize(
+    ("line", "begun"),
+    [
+        ('password = "hun', 3),
+        ("token = 'ghp_a1B2", 8),
+        ("key AKIAQQ", 6),
+        ("API_KEY=abc", 3),
+        ('url = "https://me:hun', len("https://me:hun")),
+        ("for token in tokens:", 0),
+        ("x = compute(1)", 0),
+        ('password = "', 0),
+    ],
+)
+def test_half_a_secret_is_seen_while_it_is_typed(line: str, begun: int) -> None:
+    assert unfinished(line) == begun

@@ -50,15 +50,19 @@ def revised(text: str, known: str, edits: Sequence[Timed]) -> Revision | None:
     for timed in edits:
         edit = timed.edit
         # By itself too, without what stands around it: so the server will see it.
-        text, known = edit.apply(text), Edit(edit.start, edit.end, alone := mask(edit.text)).apply(known)
+        alone = mask(edit.text)
+        # Where nothing is masked the two are one string: copying a large one takes longer than all the rest.
+        same = known is text and alone == edit.text
+        text = edit.apply(text)
+        known = text if same else Edit(edit.start, edit.end, alone).apply(known)
         start, end = _window(text, edit.start, edit.start + len(edit.text))
         piece = text[start:end]
         if KEY in piece:
             return None
         covered = _covered(known[start:end], piece)
-        open_end = _unfinished(text, edit)
-        secret = secret or covered != known[start:end] or bool(open_end) or alone != edit.text
-        known = known[:start] + covered + known[end:]
+        if covered != known[start:end]:
+            secret, known = True, known[:start] + covered + known[end:]
+        secret = secret or alone != edit.text or bool(_unfinished(text, edit))
     if not secret:
         return Revision(text, known, tuple(edits), hidden=False)
     last = edits[-1]

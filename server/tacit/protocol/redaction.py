@@ -18,6 +18,8 @@ class _Rule(NamedTuple):
     kind: str
     pattern: re.Pattern[str]
     """Group 1, if there is one, is what is replaced; else the whole match."""
+    needs: tuple[str, ...] = ()
+    """Every match has one of these in it: looking for them takes a tenth of the time. Empty: not known."""
 
 
 _RULES = (
@@ -30,20 +32,32 @@ _RULES = (
     ),
     # The tail of a key whose first line fell outside the window.
     _Rule("private-key", re.compile(r"\A(?:[A-Za-z0-9+/=]{16,}\s+)+-----END (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----")),
-    _Rule("aws-key", re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b")),
-    _Rule("github-token", re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255})\b")),
-    _Rule("gitlab-token", re.compile(r"\bgl(?:pat|ptt|dt|rt|ft)-[A-Za-z0-9_-]{20,}")),
-    _Rule("slack-token", re.compile(r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}")),
-    _Rule("slack-webhook", re.compile(r"hooks\.slack\.com/services/(T[A-Za-z0-9_]+/B[A-Za-z0-9_]+/[A-Za-z0-9_]+)")),
-    _Rule("google-key", re.compile(r"\bAIza[A-Za-z0-9_-]{35}")),
-    _Rule("stripe-key", re.compile(r"\b(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}\b")),
-    _Rule("openai-key", re.compile(r"\bsk-(?:proj-|ant-|svcacct-)?[A-Za-z0-9_-]{20,}")),
-    _Rule("hf-token", re.compile(r"\bhf_[A-Za-z0-9]{30,}\b")),
-    _Rule("npm-token", re.compile(r"\bnpm_[A-Za-z0-9]{36}\b")),
-    _Rule("package-index-token", re.compile(r"\bpypi-[A-Za-z0-9_-]{50,}")),
-    _Rule("sendgrid-key", re.compile(r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")),
-    _Rule("jwt", re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")),
-    _Rule("url-password", re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"]{1,128}:([^\s@/'\"]{3,256})@")),
+    _Rule("aws-key", re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"), ("AKIA", "ASIA", "ABIA", "ACCA")),
+    _Rule(
+        "github-token",
+        re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255})\b"),
+        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
+    ),
+    _Rule(
+        "gitlab-token",
+        re.compile(r"\bgl(?:pat|ptt|dt|rt|ft)-[A-Za-z0-9_-]{20,}"),
+        ("glpat-", "glptt-", "gldt-", "glrt-", "glft-"),
+    ),
+    _Rule("slack-token", re.compile(r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"), ("xox",)),
+    _Rule(
+        "slack-webhook",
+        re.compile(r"hooks\.slack\.com/services/(T[A-Za-z0-9_]+/B[A-Za-z0-9_]+/[A-Za-z0-9_]+)"),
+        ("hooks.slack.com",),
+    ),
+    _Rule("google-key", re.compile(r"\bAIza[A-Za-z0-9_-]{35}"), ("AIza",)),
+    _Rule("stripe-key", re.compile(r"\b(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}\b"), ("_live_", "_test_")),
+    _Rule("openai-key", re.compile(r"\bsk-(?:proj-|ant-|svcacct-)?[A-Za-z0-9_-]{20,}"), ("sk-",)),
+    _Rule("hf-token", re.compile(r"\bhf_[A-Za-z0-9]{30,}\b"), ("hf_",)),
+    _Rule("npm-token", re.compile(r"\bnpm_[A-Za-z0-9]{36}\b"), ("npm_",)),
+    _Rule("package-index-token", re.compile(r"\bpypi-[A-Za-z0-9_-]{50,}"), ("pypi-",)),
+    _Rule("sendgrid-key", re.compile(r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"), ("SG.",)),
+    _Rule("jwt", re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"), ("eyJ",)),
+    _Rule("url-password", re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"]{1,128}:([^\s@/'\"]{3,256})@"), ("://",)),
     _Rule("bearer", re.compile(r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9._~+/=-]{20,})")),
     _Rule(
         "assigned",
@@ -87,10 +101,15 @@ def redact(text: str) -> str:
 
 
 def _round(text: str) -> str:
-    for kind, pattern in _RULES:
+    for kind, pattern in _applicable(text):
         mark = f"<redacted:{kind}>"
         text = pattern.sub(partial(_replace_group, mark) if pattern.groups else mark, text)
     return text
+
+
+def _applicable(text: str) -> list[tuple[str, re.Pattern[str]]]:
+    """Kinds and patterns that may match. What replacing lays bare, another round sees."""
+    return [(rule.kind, rule.pattern) for rule in _RULES if not rule.needs or any(one in text for one in rule.needs)]
 
 
 def _replace_group(mark: str, match: re.Match[str]) -> str:
@@ -130,7 +149,7 @@ def unfinished(line: str) -> int:
 
 
 def _masked_once(text: str) -> str:
-    for _, pattern in _RULES:
+    for _, pattern in _applicable(text):
         text = pattern.sub(_mask_match, text)
     return text
 
