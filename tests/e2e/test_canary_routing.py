@@ -1,5 +1,7 @@
 """A canary through a real server with the tiny model: who gets it, what feedback does to it, what a kill -9 leaves."""
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +15,7 @@ from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context
 from tacit.protocol.events import Accepted, Event, Rejected, Settled, Suggested, new_id
 from tacit.protocol.home import Home
 from tacit.server.canary import chosen
+from tacit.server.schedule import judge_command
 
 pytestmark = pytest.mark.timeout(300)
 SHARE = 0.3
@@ -82,8 +85,11 @@ async def test_worse_is_rolled_back_better_serves_and_a_kill_loses_neither(
 
     # Little feedback decides nothing, whatever it says.
     await send(server, [f"before-{number:03d}" for number in range(3)], by_canary, kept=False)
-    (noted,) = await judge_all(server.client)
-    assert (noted.state, noted.canary_stretches) == ("running", 3)
+    # As the server's schedule asks, in a process of its own.
+    asked = await asyncio.create_subprocess_exec(*judge_command(), env={**os.environ, **server.environment})
+    assert await asked.wait() == 0
+    (noted,) = await server.client.canaries()
+    assert (noted.state, noted.canary_stretches) == ("running", 3) and noted.judged_at is not None
 
     await send(server, [f"canary-{number:03d}" for number in range(40)], by_canary, kept=False)
     await send(server, [f"others-{number:03d}" for number in range(80)], by_live, kept=True)

@@ -133,6 +133,27 @@ def reward_model(
     _finish(needed, lambda progress: measure.run(developers, places, head, seed, model, progress, log=log), json)
 
 
+@bench.command()
+def gate(
+    each: Annotated[int, typer.Option(min=1, max=1000, help="How many adapters of each kind.")] = 20,
+    nights: Annotated[int, typer.Option(min=1, max=10_000, help="Simulated nights of each shape, for off-policy value.")] = 400,
+    quick: Annotated[bool, typer.Option("--quick", help="Every part once, to see that it runs.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", file_okay=False, help="Keep results there; run again, it goes on where it was.")
+    ] = None,
+    seed: Seed = 1,
+    model: Model = "auto",
+    json: Json = None,
+) -> None:
+    """Harmful and useful adapters, trained for the purpose: which the gate refuses; and whether its intervals hold the truth."""
+    from dataclasses import replace
+
+    from tacit.bench import gate as measure
+
+    options = replace(measure.quick() if quick else measure.Options(each=each, nights=nights), folder=folder, seed=seed)
+    _finish(model, lambda progress: measure.run(options, model, progress), json)
+
+
 def _finish(model: str | None, run: Callable[[Callable[[str, int, int], None]], "Report"], json: Path | None) -> None:
     """Fetch the model first, so that nothing waits for it while it is measured; then run, print, write. None: no model."""
     from rich.console import Console
