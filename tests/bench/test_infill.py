@@ -11,7 +11,9 @@ from test_benches import goals, rows, run
 
 from tacit.bench.infill import WAYS, chosen
 from tacit.bench.infill_cases import INFILLING, PACK
-from tacit.protocol.errors import BadRequest
+from tacit.bench.judging import can_run, passes
+from tacit.learner import sandbox
+from tacit.protocol.errors import BadRequest, Refused
 
 HOLE = {
     "id": "SingleLineInfilling/Handmade/0/L1",
@@ -48,7 +50,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_all_ways_answer_the_same_holes(data: Path, tmp_path: Path, tiny_model: Path) -> None:
     report = run(tmp_path, "infill", "--single", "1", "--each", "1", "--model", str(tiny_model))
     found = rows(report)
-    for what, judged in (("HumanEval-Infilling single-line", 1), ("Go", 0), ("all sets", 1)):
+    run_here = int(not sandbox.missing())
+    for what, judged in (("HumanEval-Infilling single-line", run_here), ("Go", 0), ("all sets", run_here)):
         figures = [found[f"{what}, {way}"] for way in WAYS]
         assert {figure["n"] for figure in figures} == {2 if what == "all sets" else 1}
         # Python is run; Go's tests are not.
@@ -75,3 +78,27 @@ def test_one_missing_file_is_left_out_and_said(data: Path) -> None:
     assert len(plan.absent) == 1 and PACK in plan.absent[0] and "TACIT_DATA" in plan.absent[0]
     with pytest.raises(BadRequest):
         chosen(data, 0, 1, 1)
+
+
+def test_without_a_sandbox_no_program_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    sandbox.missing.cache_clear()
+    try:
+        for language, program in (("python", f"open({str(tmp_path / 'ran')!r}, 'w')"), ("javascript", "process.exit(0)")):
+            with pytest.raises(Refused, match="bubblewrap"):
+                passes(language, program)
+        assert not (tmp_path / "ran").exists()
+    finally:
+        sandbox.missing.cache_clear()
+
+
+def test_a_program_of_another_language_is_judged_and_sees_no_home() -> None:
+    if sandbox.missing() or not can_run("javascript"):
+        pytest.skip(sandbox.missing() or "node is not installed")
+    assert passes("javascript", "console.assert(1 + 1 === 2)") and not passes("javascript", "console.assert(1 + 1 === 3)")
+    assert passes("python", "assert 1 + 1 == 2") and not passes("python", "assert 1 + 1 == 3")
+    home = Path.home().resolve()
+    files = json.dumps([path.name for path in home.iterdir() if path.is_file()])
+    seen = f"require('fs').readdirSync({json.dumps(str(home))}).some((name) => {files}.includes(name))"
+    assert passes("javascript", f"console.assert(!{seen})")
+    assert not passes("javascript", "require('fs').writeFileSync('/usr/planted', 'x')")

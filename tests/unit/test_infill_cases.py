@@ -10,6 +10,7 @@ import pytest
 
 from tacit.bench import judging
 from tacit.bench.infill_cases import INFILLING, KINDS, PACK, Case, dig, several_languages, single_lines
+from tacit.learner import sandbox
 
 SOLUTION = "    let n = 0;\n    for (const x of xs) {\n        n += weigh(x, 1);\n        n -= 1;\n    }\n    return n;\n}\n"
 ROW = {"id": "JavaScript/0", "language": "js", "prompt": "const f = (xs) => {\n", "canonical_solution": SOLUTION, "test": "f([])"}
@@ -66,6 +67,8 @@ def test_samples_are_the_seeds_and_spread_over_problems(tmp_path: Path) -> None:
     ],
 )
 def test_programs_are_judged_by_running_them(language: str, right: str, wrong: str) -> None:
+    if why := sandbox.missing():
+        pytest.skip(why)
     if not judging.can_run(language):
         pytest.skip(f"no toolchain for {language} is installed")
     assert judging.passes(language, right)
@@ -73,6 +76,8 @@ def test_programs_are_judged_by_running_them(language: str, right: str, wrong: s
 
 
 def test_nothing_that_a_program_starts_is_left() -> None:
+    if why := sandbox.missing():
+        pytest.skip(why)
     mark = f"left-{random.randrange(10**9)}"
     program = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60) # {mark}'])"
     assert judging.passes("python", program)

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tacit.bench.infill_cases import INFILLING, PACK, Case, several_languages, single_lines
-from tacit.bench.judging import Judge, can_run, sandboxed
+from tacit.bench.judging import Judge, can_run
 from tacit.bench.report import Goal, Report
+from tacit.learner import sandbox
 from tacit.learner.gate import paired_bootstrap
 from tacit.learner.simulate.serving import ServerProcess
 from tacit.protocol.completion import CompleteRequest, Context
@@ -108,7 +109,11 @@ async def _run(root: Path, cases: Sequence[Case], seed: int, model: str, progres
                 request = _request(case, done, seed + done, settings.max_tokens)
                 product = await server.client.complete(request)
                 raw, drawn = await _raw(engine, request, settings)
-                judged = can_run(case.language) and await judge.passes(case.language, case.program(case.middle))
+                judged = (
+                    not sandbox.missing()
+                    and can_run(case.language)
+                    and await judge.passes(case.language, case.program(case.middle))
+                )
                 for way, text, tokens in (
                     ("raw", raw, drawn),
                     ("first line", raw.partition("\n")[0], drawn),
@@ -172,17 +177,16 @@ def _report(sets: Sequence[Answered], model: str, remarks: list[str]) -> Report:
     for figure, pairs in _pairs(everything):
         interval = paired_bootstrap(pairs, [1.0] * len(pairs), _problems(everything, figure))
         goals.append(Goal(f"the same, all sets, upper end of the 95 % interval, {figure}", 0.0 - 100 * interval.low, CLEARLY))
-    ran = sorted({case.language for one in sets for case in one.cases if can_run(case.language)})
+    why_none = sandbox.missing()
+    ran = sorted({case.language for one in sets for case in one.cases if not why_none and can_run(case.language)})
     not_run = sorted({case.language for one in sets for case in one.cases} - set(ran))
     remarks = [
         *remarks,
         "Same prompt, seed and temperature for every way; `ahead of raw` is in points, with the 95 % interval of a paired "
         "bootstrap over problems.",
         f"Judged by running: {', '.join(ran) or 'nothing'}."
-        + (f" Only exact match, no toolchain or packages for the tests: {', '.join(not_run)}." if not_run else ""),
-        "Generated programs ran in bubblewrap, under limits."
-        if sandboxed()
-        else "Generated programs ran under limits only: bubblewrap is not installed, or may not make namespaces.",
+        + (f" Only exact match, no sandbox, toolchain or packages for the tests: {', '.join(not_run)}." if not_run else ""),
+        f"No generated program was run: {why_none}" if why_none else "Generated programs ran in bubblewrap, under limits.",
     ]
     return Report("infill", model, rows, goals, remarks)
 

@@ -1,7 +1,8 @@
-"""Runs generated programs against their tests, shut in, for `tacit bench infill`. Touches processes and temporary folders.
+"""Runs generated programs against their tests, for `tacit bench infill`: shut in or not at all. Touches processes and folders.
 
-Limits of CPU time, file size and (where the language bears it) memory always; bubblewrap besides where it is installed and
-works: no network, no other process, a file system that cannot be written but for the program's own folder.
+Whether there is a sandbox is the learner's to say, and Python's programs run in it. Programs of other languages need a compiler
+and a folder: bubblewrap with no network, no other process, no home, nothing that can be written but that folder, and limits
+of CPU time and file size.
 """
 
 import asyncio
@@ -10,22 +11,19 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Final
 
+from tacit.learner import sandbox
+from tacit.protocol.errors import Refused
+
 CPU_SECONDS, WALL_SECONDS = 20, 60
 """Of one step, compiling or running. Wall time is generous: a busy machine is not a wrong answer."""
-MEMORY: Final = 1 << 30
 FILE_BYTES: Final = 64 << 20
-
-# Where a runtime reserves far more addresses than it uses, its own option limits memory instead.
-_ADDRESS_LIMITED = frozenset(("python",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,6 @@ def _without_crates(program: str) -> str:
 
 
 LANGUAGES: Final = {
-    "python": Language("main.py", ((sys.executable, "-I", "-S", "main.py"),)),
     "javascript": Language("main.js", (("node", "--max-old-space-size=512", "main.js"),), _asserting),
     "java": Language(
         "Main.java",
@@ -69,17 +66,10 @@ LANGUAGES: Final = {
 
 def can_run(language: str) -> bool:
     """Everything that the language's programs need is installed."""
+    if language == "python":
+        return True
     known = LANGUAGES.get(language)
     return known is not None and all(step[0].startswith("./") or shutil.which(step[0]) for step in known.steps)
-
-
-@cache
-def sandboxed() -> bool:
-    """bubblewrap is there and may make namespaces."""
-    if not shutil.which("bwrap"):
-        return False
-    with tempfile.TemporaryDirectory() as folder:
-        return _run(("true",), Path(folder), limited=False, wrapped=True)
 
 
 class Judge:
@@ -97,28 +87,36 @@ class Judge:
 
 
 def passes(language: str, program: str) -> bool:
+    """Refused, in a sentence, where there is no sandbox: nothing is run then."""
+    if why := sandbox.missing():
+        raise Refused(f"Generated programs run only in a sandbox: {why}")
+    if language == "python":
+        return sandbox.run(program).ok
     how = LANGUAGES[language]
     with tempfile.TemporaryDirectory(prefix="tacit-judge-") as name:
         folder = Path(name).resolve()
         (folder / how.file).write_text(how.prepare(program), encoding="utf-8", errors="replace")
-        wrapped = sandboxed()
-        return all(_run(step, folder, limited=language in _ADDRESS_LIMITED, wrapped=wrapped) for step in how.steps)
+        return all(_run(step, folder) for step in how.steps)
 
 
-def _run(command: tuple[str, ...], folder: Path, *, limited: bool, wrapped: bool) -> bool:
+def _run(command: tuple[str, ...], folder: Path) -> bool:
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder), "LANG": "C.UTF-8", "TMPDIR": str(folder)}
     # rustup's proxies look for their toolchain under the real home.
     for name in ("RUSTUP_HOME", "CARGO_HOME"):
         environment[name] = os.environ.get(name, str(Path.home() / f".{name.partition('_')[0].lower()}"))
+    tools = [Path(environment["RUSTUP_HOME"]), Path(environment["CARGO_HOME"]) / "bin"] if command[0] == "rustc" else []
+    if (found := shutil.which(command[0])) is not None:
+        # A tool with its libraries: FOLDER/bin/TOOL, by its own name and by where that leads.
+        tools += [Path(found).absolute().parent.parent, Path(found).resolve().parent.parent]
     process = subprocess.Popen(
-        [*(_wrapping(folder) if wrapped else ()), *command],
+        [*_wrapping(folder, tools), *command],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=_limit_with_memory if limited else _limit,
+        preexec_fn=_limit,
     )
     try:
         return process.wait(WALL_SECONDS) == 0
@@ -131,10 +129,13 @@ def _run(command: tuple[str, ...], folder: Path, *, limited: bool, wrapped: bool
         process.wait()
 
 
-def _wrapping(folder: Path) -> tuple[str, ...]:
+def _wrapping(folder: Path, tools: Sequence[Path]) -> tuple[str, ...]:
+    home = Path.home().resolve()
+    inside = [tool for tool in tools if tool.is_relative_to(home) and tool != home and tool.is_dir()]
     return (
-        *("bwrap", "--unshare-all", "--die-with-parent", "--new-session"),
-        *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
+        *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+        *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", str(home)),
+        *(word for tool in inside for word in ("--ro-bind", str(tool), str(tool))),
         *("--bind", str(folder), str(folder), "--chdir", str(folder)),
     )
 
@@ -143,8 +144,3 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _limit_with_memory() -> None:
-    _limit()
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
