@@ -61,7 +61,7 @@ async def _run(home: Home, options: argparse.Namespace) -> int:
                 objective=options.objective or str(setting(home, "objective", "topr")),
                 min_samples=options.min_samples or int(setting(home, "min_samples", 200)),
                 seed=options.seed,
-                reward_model=cast(Choice, setting(home, "reward_model", "auto")),
+                reward_model=cast(Choice, setting(home, "reward_model", "trees")),
             ),
         )
     print(json.dumps({"state": outcome.state, "message": outcome.message, "adapter": outcome.adapter, "run": outcome.run_id}))

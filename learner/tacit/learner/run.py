@@ -60,7 +60,7 @@ class LearnOptions:
     """Held-out places, and programs, at which both policies write greedily."""
     forgetting: float = FORGETTING
     """Nats per token, in each language of general code: the gate's bound on KL(base‖new)."""
-    reward_model: Choice = "auto"
+    reward_model: Choice = "trees"
     """From what the show policy learns."""
     train: TrainSettings = field(default_factory=TrainSettings)
 

@@ -22,6 +22,7 @@ from tacit.learner.reward_model.judging import Spread, auc, gain_by_session
 from tacit.learner.reward_model.labelled import Labelled, counted, labelled, late_sessions, one_class
 from tacit.protocol.client import TacitClient
 from tacit.protocol.durable import sync
+from tacit.protocol.errors import TacitError
 from tacit.protocol.home import Home
 from tacit.protocol.show_policy import PRIORS, KeptModel, read, written
 
@@ -33,9 +34,9 @@ HELD_OUT: Final = 0.25
 HEAD_SECONDS: Final = 900.0
 """What the reward model's head may take of a night; beyond it the trees are fitted without it."""
 
-Choice = Literal["auto", "trees", "lora"]
-"""Which reward model a night trains. auto: the LoRA head where there is a GPU, else trees alone: on two cores the head would
-cost more than the night's training."""
+Choice = Literal["trees", "lora"]
+"""Which reward model a night trains. lora: a head on the base, distilled into the trees; it can cost more than the night's
+training."""
 Teacher = Callable[[Sequence[Labelled]], Sequence[float]]
 """R of each suggestion by a model that had not seen its session. ValueError, with words: it cannot be trained on these."""
 
@@ -106,7 +107,7 @@ def fit(examples: Sequence[Labelled], in_use: KeptModel, now: datetime, teacher:
     return replace(found, model=model, message=message)
 
 
-async def refit(client: TacitClient, home: Home, choice: Choice = "auto") -> dict[str, Any]:
+async def refit(client: TacitClient, home: Home, choice: Choice = "trees") -> dict[str, Any]:
     """Fit it on every project's records, one home being one developer's; returns what the report says of it. Never raises."""
     try:
         found = [
@@ -176,7 +177,8 @@ def _taught(early: Sequence[Labelled], teacher: Teacher | None) -> tuple[list[fl
     try:
         values = teacher(early)
         line = platt(values, [one.kept for one in early], counted(early))
-    except ValueError as error:
+    except (ValueError, RuntimeError, TacitError) as error:
+        # Too slow, no memory for it, a base that cannot be read: labels alone are enough for the trees.
         return None, f" Without the reward model's head: {error}"
     return [line(value) for value in values], " Distilled from the reward model's head."
 
@@ -189,8 +191,6 @@ def _teacher(base: tuple[Path, str], home: Home, choice: Choice) -> Teacher | No
     from tacit.learner.reward_model.scalar_head import HeadSettings, from_folder
 
     device = best_device()
-    if choice == "auto" and device.type == "cpu":
-        return None
 
     def teach(examples: Sequence[Labelled]) -> list[float]:
         path, digest = base

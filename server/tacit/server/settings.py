@@ -37,7 +37,7 @@ class Settings(BaseModel):
     """A night with fewer labelled suggestions is skipped."""
     canary_share: float = Field(default=0.10, ge=0, le=0.5)
     """Share of a project's sessions that a version gets first which the gate could not judge; 0: it serves all at once."""
-    reward_model: Literal["auto", "trees", "lora"] = "auto"
+    reward_model: Literal["trees", "lora"] = "trees"
     """From what the show policy learns: `trees` on cheap features, or `lora`, a head on the base from which they are distilled;
     `auto` is `lora` where there is a GPU: on a CPU it can cost more than the night's training."""
     retention_days: int = Field(default=90, ge=1, le=3650)
