@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import torch
 
@@ -86,7 +87,7 @@ def greedy(
     # Prompts of like length share a batch: padding is computed too.
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     texts = [""] * len(prompts)
-    with torch.inference_mode(), policy.acting(version):
+    with torch.inference_mode(), policy.acting(version), _packed_head(model):
         for start in range(0, len(order), batch):
             tick(start)
             chosen = order[start : start + batch]
@@ -112,3 +113,18 @@ def greedy(
                 end = next((k for k, token in enumerate(drawn[row]) if token in fim.stops), max_tokens)
                 texts[i] = decode(drawn[row][:end])
     return texts
+
+
+@contextmanager
+def _packed_head(model: Any) -> Iterator[None]:
+    """Within: the output layer gets its input packed. Of a whole prompt's states `generate` takes the last ones as a view, and
+    for a view torch copies the output layer once a row (its matmul becomes bmm): 20 s for eight prompts of the 0.5B on one core."""
+
+    def packed(_: torch.nn.Module, states: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (states[0].contiguous(), *states[1:])
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(packed)
+    try:
+        yield
+    finally:
+        hook.remove()
