@@ -118,7 +118,8 @@ def greedy(
 @contextmanager
 def _packed_head(model: Any) -> Iterator[None]:
     """Within: the output layer gets its input packed. Of a whole prompt's states `generate` takes the last ones as a view, and
-    for a view torch copies the output layer once a row (its matmul becomes bmm): 20 s for eight prompts of the 0.5B on one core."""
+    for a view torch copies the output layer once a row (its matmul becomes bmm): 20 s of one core for eight prompts of the
+    0.5B."""
 
     def packed(_: torch.nn.Module, states: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return (states[0].contiguous(), *states[1:])
