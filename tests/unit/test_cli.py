@@ -78,6 +78,13 @@ def test_a_bad_setting_names_the_file_the_key_and_what_is_allowed(home: Home) ->
         assert part in answer.stderr
 
 
+@pytest.mark.parametrize("command", [("up",), ("up", "--detach"), ("serve",)])
+def test_no_start_with_a_bad_setting_whoever_reads_it_first(command: tuple[str, ...], home: Home) -> None:
+    answer = tacit(*command, TACIT_NIGHTLY="daily")
+    assert answer.returncode == 2 and "TACIT_NIGHTLY" in answer.stderr
+    assert answer.stderr.count("error:") == 1 and "Model:" not in answer.stdout
+
+
 @pytest.mark.parametrize(("name", "bad"), [("streams", "0"), ("nightly", "at night")])
 def test_a_bad_setting_says_where_it_comes_from(name: str, bad: str, home: Home) -> None:
     variable = f"TACIT_{name.upper()}"

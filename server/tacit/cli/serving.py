@@ -89,10 +89,13 @@ def up(
     """Start everything: fetch the model the first time, serve, check with one real completion, say how to connect an editor."""
     from rich.console import Console
 
+    from tacit.server.schedule import nightly_trigger
     from tacit.server.settings import Settings
 
     home = Home.from_environment()
     settings = Settings.load(home)
+    # Before a model is fetched, and said by this process rather than by a server in the background.
+    nightly_trigger(settings.nightly, home)
     console = Console(highlight=False, soft_wrap=True)
     if asyncio.run(_up_already(home, console)):
         return
