@@ -287,5 +287,7 @@ async def test_by_hand_there_are_candidates(server: ServerProcess, tmp_path: Pat
         )
     assert {record.suggestion.suggestion_id for record in found} == {item.suggestion_id for item in items}
     [taken] = [record for record in found if "accepted" in kinds(record)]
-    assert taken.suggestion.text == items[-1].text and kinds(taken)[:2] == ["shown", "accepted"]
+    # Until it is turned to, what is written in its place is followed as for one that was withheld.
+    decided = [kind for kind in kinds(taken) if not kind.startswith("settled")]
+    assert taken.suggestion.text == items[-1].text and decided[:2] == ["shown", "accepted"]
     assert len({record.suggestion.generation.seed for record in found}) == len(items)
