@@ -172,6 +172,36 @@ async def test_bad_options_are_told_and_the_rest_counts(tmp_path: Path) -> None:
         await editor.wait_for("tacit/status", lambda status: status["state"] == "disabled")
 
 
+@pytest.mark.parametrize("how", ["paused", "turned off"])
+async def test_no_text_is_recorded_during_a_pause(home: Home, tmp_path: Path, how: str) -> None:
+    def recorded() -> str:
+        return "".join(path.read_text() for path in home.outbox.glob("*.jsonl"))
+
+    async def stop(off: bool) -> None:
+        if how == "paused":
+            await editor.request("workspace/executeCommand", {"command": "tacit.pause" if off else "tacit.resume"})
+        else:
+            editor.notify("workspace/didChangeConfiguration", {"settings": {"tacit": {"enabled": not off}}})
+
+    options = {**ALONE, "learning": "on"}
+    async with Editor(tmp_path, options=options, environment={"TACIT_HOME": str(home.root)}) as editor:
+        document = editor.open(tmp_path / "a.py", "opened\n")
+        async with asyncio.timeout(60):
+            # The record begins when the language server knows the project, which takes a git process.
+            while "opened" not in recorded():
+                await asyncio.sleep(0.05)
+        editor.change(document, 0, 0, "earlier ")
+        await stop(True)
+        editor.change(document, 0, 0, "meanwhile ")
+        editor.save(document)
+        editor.change(document, 0, len("meanwhile "), "")
+        await stop(False)
+        editor.change(document, 0, 0, "later ")
+        editor.close(document)
+    assert "earlier" in recorded() and "later" in recorded()
+    assert "meanwhile" not in recorded()
+
+
 async def test_hidden_files_are_told_apart(tmp_path: Path) -> None:
     async with Editor(tmp_path, options=ALONE) as editor:
         document = editor.open(tmp_path / ".env", "TOKEN=\n")

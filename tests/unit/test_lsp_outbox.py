@@ -1,5 +1,6 @@
 """Outbox: what was put is on disk, whatever dies; a file belongs to one living process; it goes only on an acknowledgement."""
 
+import asyncio
 import errno
 import fcntl
 import json
@@ -8,13 +9,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tacit.lsp import outbox as module
-from tacit.lsp.outbox import REFUSED, Outbox, Segment, abandoned
+from tacit.lsp.delivery import Delivery
+from tacit.lsp.outbox import REFUSED, REFUSED_DAYS, Outbox, Segment, abandoned
 
 APPENDER = """
 import sys
@@ -223,3 +226,31 @@ def test_what_is_refused_is_set_aside(tmp_path: Path) -> None:
     assert outbox.close(10)
     assert (tmp_path / f"s{REFUSED}").read_bytes() == b"bad\n"
     assert _files(tmp_path) == []
+
+
+async def test_what_was_set_aside_goes_after_a_month_also_without_a_server(tmp_path: Path) -> None:
+    for name, days in (("old", REFUSED_DAYS + 1), ("new", REFUSED_DAYS - 1)):
+        path = tmp_path / f"{name}{REFUSED}"
+        path.write_bytes(b"bad\n")
+        os.utime(path, (time.time() - days * 86_400,) * 2)
+    (tmp_path / "old.jsonl").write_bytes(b"waits for a server\n")
+    os.utime(tmp_path / "old.jsonl", (0, 0))
+    outbox = Outbox(tmp_path, "s")
+    delivery = Delivery(outbox, Unreachable(), tmp_path)  # type: ignore[arg-type]
+    delivery.start()
+    async with asyncio.timeout(60):
+        await Unreachable.asked.wait()
+    await delivery.finish(0)
+    assert outbox.close(10)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"new{REFUSED}", "old.jsonl"]
+
+
+class Unreachable:
+    """A connection to a server that is away."""
+
+    asked = asyncio.Event()
+    client = None
+
+    async def wait(self) -> None:
+        self.asked.set()
+        await asyncio.Event().wait()

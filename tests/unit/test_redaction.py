@@ -1,11 +1,14 @@
 """Redaction: planted secrets of many kinds go, ordinary code stays, and doing it twice changes nothing."""
 
+import importlib
 import random
+import re
 import string
 import sysconfig
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -139,6 +142,13 @@ def test_ordinary_code_is_left_alone(code: str) -> None:
     assert redact(code) == code
 
 
+# Over a line end.
+ACROSS = (
+    "password = \\\n",
+    f"password =\n    '{'hunter22'}'\n",
+    f"Bearer\n{'a1B2c3D4e5' * 3}\n",
+)
+
 PIECES = st.lists(
     st.one_of(
         st.text(max_size=40),
@@ -184,7 +194,10 @@ def test_the_same_secret_gives_the_same_text_while_its_line_grows() -> None:
         "bearer ",
         "a:b@",
         "eyJ",
+        "eyJ-",
+        "eyJ-aaaaaaaaaa.",
         "sk-",
+        "sk_live_a",
         "password = '",
     ],
 )
@@ -226,3 +239,52 @@ def test_masking_hides_the_same_and_moves_nothing(pieces: list[str]) -> None:
 )
 def test_half_a_secret_is_seen_while_it_is_typed(line: str, begun: int) -> None:
     assert unfinished(line) == begun
+
+
+def _unbounded(parts: Any, *, last: bool) -> list[str]:
+    """Repetitions without an end, after which something must follow."""
+    found: list[str] = []
+    parts = list(parts)
+    for place, (operation, argument) in enumerate(parts):
+        at_end = last and place == len(parts) - 1
+        name = str(operation)
+        if name in ("MAX_REPEAT", "MIN_REPEAT"):
+            if str(argument[1]) == "MAXREPEAT" and not at_end:
+                found.append(str(argument[2]))
+            found += _unbounded(argument[2], last=at_end)
+        elif name == "SUBPATTERN":
+            found += _unbounded(argument[3], last=at_end)
+        elif name == "BRANCH":
+            for branch in argument[1]:
+                found += _unbounded(branch, last=at_end)
+        elif name in ("ASSERT", "ASSERT_NOT"):
+            found += _unbounded(argument[1], last=True)
+    return found
+
+
+# A private key is as long as it is: its first rule goes to the text's end if it must, its second begins only at the text's.
+@pytest.mark.parametrize("rule", [rule for rule in redaction._RULES if rule.kind != "private-key"], ids=lambda rule: rule.kind)
+def test_no_rule_repeats_without_bound_before_something_else(rule: redaction._Rule) -> None:
+    parser: Any = importlib.import_module("re._parser")
+    assert _unbounded(parser.parse(rule.pattern.pattern, rule.pattern.flags & re.IGNORECASE), last=True) == []
+
+
+def test_a_large_text_is_masked_piece_by_piece_and_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = random.Random(5)
+    document = "".join(
+        draw.choice(PLACES).format(KINDS[kind](draw)) + "value = compute(x)\n" * draw.randrange(4) + draw.choice(ACROSS)
+        for kind in KINDS
+        for _ in range(5)
+    )
+    whole = mask(document)
+    longest: list[int] = []
+    real = redaction._masked_by
+    monkeypatch.setattr(redaction, "PIECE", 50)
+
+    def counted(rules: list[tuple[str, re.Pattern[str]]], text: str) -> str:
+        longest.extend(len(text) for kind, _ in rules if kind != "private-key")
+        return real(rules, text)
+
+    monkeypatch.setattr(redaction, "_masked_by", counted)
+    assert mask(document) == whole != document
+    assert 0 < max(longest) < len(document) / 4

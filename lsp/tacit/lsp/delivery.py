@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tacit.lsp.connection import ServerConnection
-from tacit.lsp.outbox import Abandoned, Outbox, abandoned, set_aside
+from tacit.lsp.outbox import Abandoned, Outbox, abandoned, forget_refused, set_aside
 
 if TYPE_CHECKING:
     from tacit.protocol.events import Event
@@ -53,6 +53,10 @@ class Delivery:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        try:
+            await asyncio.to_thread(forget_refused, self._folder)
+        except OSError as error:
+            log.warning("outbox: %s", error)
         await self._connection.wait()
         try:
             await self._deliver_abandoned()

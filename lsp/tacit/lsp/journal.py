@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from tacit.lsp.clock import SessionClock
 from tacit.lsp.documents import Step
+from tacit.lsp.edits import difference
 from tacit.lsp.revisions import KEY, Revision, Timed, begun_secret, covered, revised, small
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ HELD_CHANGES: Final = 600
 SNAPSHOT_CHANGES: Final = 2000
 SNAPSHOT_S: Final = 60.0
 """Editors that save by themselves save all the time: at most so often there is a snapshot at a save."""
+MOST_CHANGES: Final = 1000
+"""Of one event. Of an editor that replaces everywhere at once, all is told as one change."""
 LONGEST: Final = 1_000_000
-"""Characters: larger documents are not recorded."""
+"""Characters: larger documents are not recorded, nor is what becomes of one that was larger for a moment."""
 
 Reason = Literal["opened", "saved", "periodic"]
 Closing = Literal["closed", "private_key", "unusable"]
@@ -91,11 +94,21 @@ class Journal:
         document = self._documents.get(uri)
         if document is None or not steps:
             return
-        document.text = steps[-1].after
+        before, document.text = document.text, steps[-1].after
         if document.told is None:
             return
         now = self._clock.now()
-        document.pending += [Timed(now, edit) for step in steps if not (edit := small(step.edit, step.before)).empty]
+        if any(len(step.after) > LONGEST for step in steps):
+            self._tell(uri, whatever=True)
+            if document.told is not None:
+                self._submit(self._close, document.told, "unusable", now)
+            document.told = None
+            return
+        if len(document.pending) + len(steps) > MOST_CHANGES:
+            edits = [difference(before, document.text)]
+        else:
+            edits = [small(step.edit, step.before) for step in steps]
+        document.pending += [Timed(now, edit) for edit in edits if not edit.empty]
         if len(document.pending) >= BATCH_CHANGES:
             self._tell(uri)
         elif document.timer is None:
@@ -120,8 +133,9 @@ class Journal:
         self._documents.pop(uri, None)
 
     def review(self) -> None:
-        """Something may be recorded now that could not be before: the developer's answer, a project that was found."""
+        """What may be recorded may have changed: the developer's answer, a pause, a project that was found."""
         for uri in self._documents:
+            self._tell(uri)
             self._begin(uri)
 
     async def end(self) -> None:
@@ -150,20 +164,19 @@ class Journal:
             document.timer.cancel()
             document.timer = None
         told, edits = document.told, document.pending
-        if told is None or not edits:
+        if told is None:
             return
         if self._where(uri) != told.where:
             # Turned off meanwhile, or ignored: nothing of this is recorded, nor of what follows, until that is taken back.
             document.told, document.pending = None, []
+            return
+        if not edits:
             return
         if not whatever and len(edits) < HELD_CHANGES and begun_secret(document.text, edits):
             document.timer = self._loop.call_later(BATCH_S, self._tell, uri)
             return
         document.pending = []
         self._submit(self._batch, told, edits, self._loop.time())
-        if len(document.text) > LONGEST:
-            self._submit(self._close, told, "unusable", self._clock.now())
-            document.told = None
 
     def _submit(self, work: Callable[..., None], *arguments: object) -> None:
         self._thread.submit(self._guarded, work, *arguments)

@@ -12,6 +12,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 SUFFIX: Final = ".jsonl"
 REFUSED: Final = ".refused"
 """What no server will take is set aside under this ending."""
+REFUSED_DAYS: Final = 30
+"""So long it is kept, for whoever wants to know why."""
 SEGMENT_BYTES: Final = 1_000_000
 RETRY_S: Final = 5.0
 """After a write that failed."""
@@ -263,6 +266,15 @@ def set_aside(folder: Path, session: str, lines: Sequence[bytes]) -> None:
     fd = os.open(folder / f"{session}{REFUSED}", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "ab") as file:
         file.writelines(line + b"\n" for line in lines)
+
+
+def forget_refused(folder: Path) -> None:
+    """Delete what was set aside long ago. OSError."""
+    oldest = time.time() - REFUSED_DAYS * 86_400
+    for path in folder.glob(f"*{REFUSED}"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()
 
 
 def _age(path: Path) -> tuple[int, str]:

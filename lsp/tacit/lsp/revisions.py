@@ -4,16 +4,18 @@ A text is recorded masked (`mask`): as long as the editor's, so that positions a
 stays so for as long as the document is open, also when it does not look like a secret any more.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tacit.lsp.edits import Edit, difference, trimmed
+from tacit.lsp.edits import Edit, carried_left, carried_right, difference, trimmed
 from tacit.protocol.redaction import mask, unfinished
 
 AROUND: Final = 200
 """Characters before and after a change that are looked at with it, and the rest of their lines."""
 LONGEST_LINE: Final = 2_000
+_REST_OF_LINE: Final = re.compile(r"[^\r\n]*")
 KEY: Final = "PRIVATE KEY"
 """Of a document that has these words nothing is recorded: one line of a key does not look like one."""
 
@@ -41,7 +43,7 @@ class Revision:
 
 def begun_secret(text: str, edits: Sequence[Timed]) -> bool:
     """Whether the last change, at its end, may be in the middle of a secret. text: after all of them."""
-    return bool(edits) and bool(_unfinished(text, edits[-1].edit))
+    return bool(edits) and bool(_unfinished(text, _end(edits[-1].edit)))
 
 
 def revised(text: str, known: str, edits: Sequence[Timed]) -> Revision | None:
@@ -62,13 +64,13 @@ def revised(text: str, known: str, edits: Sequence[Timed]) -> Revision | None:
         covered = _covered(known[start:end], piece)
         if covered != known[start:end]:
             secret, known = True, known[:start] + covered + known[end:]
-        secret = secret or alone != edit.text or bool(_unfinished(text, edit))
+        secret = secret or alone != edit.text or bool(_unfinished(text, _end(edit)))
+    for stop in _ends(edits):
+        if begun := _unfinished(text, stop):
+            secret, known = True, known[: stop - begun] + "*" * begun + known[stop:]
     if not secret:
         return Revision(text, known, tuple(edits), hidden=False)
-    last = edits[-1]
-    stop = last.edit.start + len(last.edit.text)
-    begun = _unfinished(text, last.edit)
-    return _told_as_one(before, text, known[: stop - begun] + "*" * begun + known[stop:], last.at)
+    return _told_as_one(before, text, known, edits[-1].at)
 
 
 def covered(text: str, known: str, at: float) -> Revision:
@@ -98,8 +100,27 @@ def _covered(known: str, text: str) -> str:
     return "".join("*" if secret != plain else old for old, plain, secret in zip(known, text, masked, strict=True))
 
 
-def _unfinished(text: str, edit: Edit) -> int:
-    end = edit.start + len(edit.text)
+def _end(edit: Edit) -> int:
+    return edit.start + len(edit.text)
+
+
+def _ends(edits: Sequence[Timed]) -> set[int]:
+    """Where the edits ended, in the text after all of them: one place for what was typed in one go."""
+    ends: set[int] = set()
+    for timed in edits:
+        edit = timed.edit
+        rest = _REST_OF_LINE.match(edit.text)
+        if rest is not None and rest.end() < len(edit.text):
+            # A line end that was typed leaves what was typed before it on its line.
+            stop = edit.start + rest.end()
+            ends = {stop if end == edit.start else carried_left(end, edit) for end in ends} | {stop}
+        else:
+            ends = {carried_right(end, edit) for end in ends}
+        ends.add(_end(edit))
+    return ends
+
+
+def _unfinished(text: str, end: int) -> int:
     start = max(text.rfind("\n", 0, end) + 1, end - LONGEST_LINE)
     return unfinished(text[start:end])
 

@@ -145,9 +145,11 @@ class Session:
             self._apply(answer[0])
 
     def _apply(self, options: object) -> None:
+        self._journal.review()
         self._settings, problems = read(options, self._settings)
         if self._clock.scale != self._settings.time_scale:
             self._clock.scale = self._settings.time_scale
+        self._journal.review()
         for problem in problems:
             # The same options come more than once: with `initialize`, when asked for, when they change.
             if problem not in self._told:
@@ -176,9 +178,12 @@ class Session:
             return replace(place, refused=document.refused), f"Nothing is suggested in {place.path}: {document.refused}."
         if self._paused:
             return place, "Tacit is paused in this editor."
-        if not self._settings.enabled or (place.folder is not None and place.folder.choices().enabled is False):
+        if self._turned_off(place):
             return place, "Tacit is turned off."
         return place, ""
+
+    def _turned_off(self, place: Place) -> bool:
+        return not self._settings.enabled or (place.folder is not None and place.folder.choices().enabled is False)
 
     def _recorded(self, uri: str) -> bool:
         place = self._workspace.place(uri)
@@ -188,6 +193,8 @@ class Session:
         """Project and path of a document whose text may be recorded now."""
         place = self._workspace.place(uri)
         if place.folder is None or place.folder.project is None or not self._recorded(uri):
+            return None
+        if self._paused or self._turned_off(place):
             return None
         return place.folder.project, place.path
 
@@ -342,12 +349,16 @@ class Session:
             self._tell(types.MessageType.Info, self.rate(RateParams(-1, name, flag)))
 
     def pause(self) -> None:
+        # What was written before it is recorded.
+        self._journal.review()
         self._paused = True
+        self._journal.review()
         self._completion.interrupt()
         self._status.say("disabled", "Tacit is paused in this editor.")
 
     def resume(self) -> None:
         self._paused = False
+        self._journal.review()
         self._status.say("ready", "Tacit is on.")
 
     # What the parts share

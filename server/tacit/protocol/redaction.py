@@ -10,11 +10,18 @@ from functools import partial
 from typing import Final, NamedTuple
 
 BEFORE_CHARS = 200
+PIECE: Final = 32_000
+"""Characters that are masked at a time: one call of a pattern lets no other thread run."""
+SPAN: Final = 1_000
+"""More than any match but a private key has beyond the line that it begins in, and the rest of that line."""
 STRADDLING = "<redacted:straddling>"
 """Stands for text in which a secret ends that began before it."""
 
 
 class _Rule(NamedTuple):
+    """Where something must follow a repetition, that is bounded: else a long run, tried from each of its places, stalls
+    the editor."""
+
     kind: str
     pattern: re.Pattern[str]
     """Group 1, if there is one, is what is replaced; else the whole match."""
@@ -26,12 +33,17 @@ _RULES = (
     _Rule(
         "private-key",
         re.compile(
-            r"-----BEGIN (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----"
-            r"(?:[\s\S]*?-----END (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----|[\s\S]*\Z)"
+            r"-----BEGIN (?:[A-Z0-9 ]{1,64} )?PRIVATE KEY(?: BLOCK)?-----"
+            r"(?:[\s\S]*?-----END (?:[A-Z0-9 ]{1,64} )?PRIVATE KEY(?: BLOCK)?-----|[\s\S]*\Z)"
         ),
+        ("PRIVATE KEY",),
     ),
     # The tail of a key whose first line fell outside the window.
-    _Rule("private-key", re.compile(r"\A(?:[A-Za-z0-9+/=]{16,}\s+)+-----END (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----")),
+    _Rule(
+        "private-key",
+        re.compile(r"\A(?:[A-Za-z0-9+/=]{16,}\s+)+-----END (?:[A-Z0-9 ]{1,64} )?PRIVATE KEY(?: BLOCK)?-----"),
+        ("PRIVATE KEY",),
+    ),
     _Rule("aws-key", re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"), ("AKIA", "ASIA", "ABIA", "ACCA")),
     _Rule(
         "github-token",
@@ -46,26 +58,31 @@ _RULES = (
     _Rule("slack-token", re.compile(r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"), ("xox",)),
     _Rule(
         "slack-webhook",
-        re.compile(r"hooks\.slack\.com/services/(T[A-Za-z0-9_]+/B[A-Za-z0-9_]+/[A-Za-z0-9_]+)"),
+        re.compile(r"hooks\.slack\.com/services/(T[A-Za-z0-9_]{1,64}/B[A-Za-z0-9_]{1,64}/[A-Za-z0-9_]+)"),
         ("hooks.slack.com",),
     ),
     _Rule("google-key", re.compile(r"\bAIza[A-Za-z0-9_-]{35}"), ("AIza",)),
-    _Rule("stripe-key", re.compile(r"\b(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}\b"), ("_live_", "_test_")),
+    _Rule("stripe-key", re.compile(r"\b(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,2000}\b"), ("_live_", "_test_")),
     _Rule("openai-key", re.compile(r"\bsk-(?:proj-|ant-|svcacct-)?[A-Za-z0-9_-]{20,}"), ("sk-",)),
-    _Rule("hf-token", re.compile(r"\bhf_[A-Za-z0-9]{30,}\b"), ("hf_",)),
+    _Rule("hf-token", re.compile(r"\bhf_[A-Za-z0-9]{30,2000}\b"), ("hf_",)),
     _Rule("npm-token", re.compile(r"\bnpm_[A-Za-z0-9]{36}\b"), ("npm_",)),
     _Rule("package-index-token", re.compile(r"\bpypi-[A-Za-z0-9_-]{50,}"), ("pypi-",)),
     _Rule("sendgrid-key", re.compile(r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"), ("SG.",)),
-    _Rule("jwt", re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"), ("eyJ",)),
+    _Rule(
+        "jwt",
+        # Not after a hyphen, which the runs may hold: a run is tried from its beginning only.
+        re.compile(r"(?<![\w-])eyJ[A-Za-z0-9_-]{10,4000}\.eyJ[A-Za-z0-9_-]{10,40000}\.[A-Za-z0-9_-]{10,}"),
+        ("eyJ",),
+    ),
     _Rule("url-password", re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"]{1,128}:([^\s@/'\"]{3,256})@"), ("://",)),
-    _Rule("bearer", re.compile(r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9._~+/=-]{20,})")),
+    _Rule("bearer", re.compile(r"(?i)\b(?:bearer|basic)\s{1,16}([A-Za-z0-9._~+/=-]{20,})")),
     _Rule(
         "assigned",
         re.compile(
             r"(?i)(?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?key|auth[_-]?token|access[_-]?token"
             r"|private[_-]?key|client[_-]?secret|credential)[\w.-]{0,32}['\"]?\]?\s{0,8}(?::=|=>|=|:)\s{0,8}[rbu]?"
             # A literal in quotes; not a placeholder such as "<your-key>", "${KEY}", "{key}" or "%(key)s".
-            r"['\"`](?!<[^\s'\"`]*>['\"`]|\$\{|\$[A-Za-z_]+['\"`]|\{[^\s'\"`]*\}['\"`]|%\()([^\s'\"`]{6,512})['\"`]"
+            r"['\"`](?!<[^\s'\"`]{0,512}>['\"`]|\$\{|\$[A-Za-z_]{1,512}['\"`]|\{[^\s'\"`]{0,512}\}['\"`]|%\()([^\s'\"`]{6,512})['\"`]"
         ),
     ),
     # NAME=value without quotes, as in .env files and shell exports: the name is upper case there.
@@ -149,7 +166,28 @@ def unfinished(line: str) -> int:
 
 
 def _masked_once(text: str) -> str:
-    for _, pattern in _applicable(text):
+    if len(text) <= PIECE:
+        return _masked_by(_applicable(text), text)
+    rules = _applicable(text)
+    text = _masked_by([rule for rule in rules if rule[0] == "private-key"], text)
+    others = [rule for rule in rules if rule[0] != "private-key"]
+    start = 0
+    while start < len(text):
+        end = _line_end(text, start + PIECE)
+        # What begins in this piece may end in the next one.
+        beyond = _line_end(text, end + SPAN)
+        text = text[:start] + _masked_by(others, text[start:beyond]) + text[beyond:]
+        start = end
+    return text
+
+
+def _line_end(text: str, place: int) -> int:
+    found = text.find("\n", place)
+    return len(text) if found < 0 else found + 1
+
+
+def _masked_by(rules: list[tuple[str, re.Pattern[str]]], text: str) -> str:
+    for _, pattern in rules:
         text = pattern.sub(_mask_match, text)
     return text
 
