@@ -79,7 +79,8 @@ class Generation(Wire):
     """One draw from the policy, complete enough for off-policy learning (LEARNING.md, 'What is being learnt from')."""
 
     tokens: tuple[int, ...]
-    """Every token that was sampled, the end-of-text token included when it was drawn."""
+    """Every token that was sampled, the end-of-text token included when it was drawn. Empty: what is not shown of them held a
+    secret, and the draw is not recorded."""
     logprobs: tuple[float, ...]
     """log μ(token) of each, under the distribution that was sampled from: temperature applied, top_p 1, no top_k."""
     temperature: float

@@ -20,6 +20,7 @@ from tacit.protocol.completion import (
     Timings,
 )
 from tacit.protocol.fim import REPOSITORY, assemble, header, names_file, snippet_text
+from tacit.protocol.redaction import last_line, redact_after
 from tacit.server.engine.interface import DrawStats, Engine, Sampling
 from tacit.server.hole import Hole
 from tacit.server.settings import Settings
@@ -102,7 +103,8 @@ class CompletionService:
             request_id=request.request_id,
             text=draw.shown,
             generation=Generation(
-                tokens=tuple(draw.tokens),
+                # Those beyond the cut would spell it, and cannot be looked through any more: such a draw is not recorded.
+                tokens=() if _secret_beyond(request, draw) else tuple(draw.tokens),
                 logprobs=tuple(draw.logprobs),
                 temperature=sampling.temperature,
                 seed=sampling.seed,
@@ -229,6 +231,12 @@ def window(prefix: Sequence[int], suffix: Sequence[int], room: int) -> tuple[Seq
 
 def _hole(request: CompleteRequest) -> Hole:
     return Hole(request.context.prefix, request.context.suffix, request.context.language)
+
+
+def _secret_beyond(request: CompleteRequest, draw: _Draw) -> bool:
+    """Whether what was drawn but is not shown holds a secret, with what stands before it."""
+    before = last_line(request.context.prefix)
+    return draw.text != draw.shown and redact_after(before, draw.text) != draw.text
 
 
 def _cut(request: CompleteRequest, text: str, end: End) -> Cut:
