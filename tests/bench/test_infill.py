@@ -99,6 +99,6 @@ def test_a_program_of_another_language_is_judged_and_sees_no_home() -> None:
     assert passes("python", "assert 1 + 1 == 2") and not passes("python", "assert 1 + 1 == 3")
     home = Path.home().resolve()
     files = json.dumps([path.name for path in home.iterdir() if path.is_file()])
-    seen = f"require('fs').readdirSync({json.dumps(str(home))}).some((name) => {files}.includes(name))"
+    seen = f"{files}.some((name) => require('fs').existsSync({json.dumps(f'{home}/')} + name))"
     assert passes("javascript", f"console.assert(!{seen})")
     assert not passes("javascript", "require('fs').writeFileSync('/usr/planted', 'x')")

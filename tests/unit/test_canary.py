@@ -1,7 +1,9 @@
 """Canaries: who gets them, what ends them, what a restart finds; and what of the feedback counts."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from published_adapter import PROJECT
@@ -155,6 +157,87 @@ async def test_one_that_cannot_be_loaded_at_start_is_rolled_back(home: Home, sto
     assert {*routes(adapters).values()} == {live}
     found = (await adapters.canaries())[0]
     assert found.state == "rolled_back" and "could not be loaded" in found.reason
+
+
+async def test_a_failure_that_is_not_the_adapters_ends_none(home: Home, store: Store) -> None:
+    _, live, new = await tried(home, store)
+
+    class Failing(FakeEngine):
+        async def load(self, name: str, folder: Path) -> None:
+            if name == new:
+                raise EngineUnavailable("It died.")
+            await super().load(name, folder)
+
+    adapters = await attached(home, store, Failing())
+    assert {*routes(adapters).values()} == {live}
+    assert (await adapters.canaries())[0].state == "running"
+    await adapters.attach(FakeEngine(), BASE)
+    assert {*routes(adapters).values()} == {live, new}
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+async def test_without_an_engine_it_is_the_canary_that_is_withdrawn(fresh: bool, home: Home, store: Store) -> None:
+    adapters, live, _ = await tried(home, store)
+    if fresh:
+        adapters = Adapters(home, Settings(), store)
+    else:
+        await adapters.detach()
+    assert await adapters.rollback(PROJECT, "completion") == live
+    assert (await adapters.canaries())[0].state == "withdrawn"
+    await adapters.attach(FakeEngine(), BASE)
+    assert {*routes(adapters).values()} == {live}
+
+
+async def test_one_that_is_withdrawn_while_it_is_loaded_does_not_come_back(home: Home, store: Store) -> None:
+    _, live, new = await tried(home, store)
+    adapters = Adapters(home, Settings(), store)
+
+    class Withdrawing(FakeEngine):
+        async def load(self, name: str, folder: Path) -> None:
+            await super().load(name, folder)
+            if name == new:
+                await adapters.rollback(PROJECT, "completion")
+
+    await adapters.attach(Withdrawing(), BASE)
+    assert {*routes(adapters).values()} == {live}
+
+
+async def test_a_rollback_while_it_is_brought_in_changes_what_it_is_compared_with(home: Home, store: Store) -> None:
+    engine = FakeEngine()
+    adapters = await attached(home, store, engine)
+    first, second, new = (write(home, number) for number in (1, 2, 3))
+    await adapters.promote(first)
+    await adapters.promote(second)
+    engine.loading.clear()
+    engine.may_load.clear()
+    trying = asyncio.create_task(adapters.try_out(new))
+    await engine.loading.wait()
+    assert await adapters.rollback(PROJECT, "completion") == first
+    engine.may_load.set()
+    assert (await trying).live == first
+    assert {*routes(adapters).values()} == {first, new}
+
+
+async def test_a_rollback_to_what_is_brought_in_keeps_it_loaded(home: Home, store: Store) -> None:
+    engine = FakeEngine()
+    adapters = await attached(home, store, engine)
+    first, second = write(home, 1), write(home, 2)
+    await adapters.promote(first)
+    await adapters.promote(second)
+    await engine.drop(first)
+    engine.loading.clear()
+    engine.may_load.clear()
+    trying = asyncio.create_task(adapters.try_out(first))
+    await engine.loading.wait()
+    going_back = asyncio.create_task(adapters.rollback(PROJECT, "completion"))
+    async with asyncio.timeout(60):
+        while not adapters._moving.locked():
+            await asyncio.sleep(0)
+    engine.may_load.set()
+    assert await going_back == first
+    with pytest.raises(Conflict, match="serves"):
+        await trying
+    assert first in engine.loaded() and {*routes(adapters).values()} == {first}
 
 
 async def test_a_spoiled_one_is_never_tried(home: Home, store: Store) -> None:

@@ -2,7 +2,10 @@
 
 import gzip
 import json
+import os
 import random
+import socket
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -73,6 +76,78 @@ def test_programs_are_judged_by_running_them(language: str, right: str, wrong: s
         pytest.skip(f"no toolchain for {language} is installed")
     assert judging.passes(language, right)
     assert not judging.passes(language, wrong)
+
+
+CPP = """
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+int main() { %s; }
+"""
+REACH = {
+    "a file of the host": 'return open("FOLDER/secret", O_RDONLY) >= 0',
+    "the accounts": 'return open("/etc/passwd", O_RDONLY) >= 0',
+    "a socket of the host": """int s = socket(AF_UNIX, SOCK_STREAM, 0); sockaddr_un to = {AF_UNIX, "FOLDER/socket"};
+        return connect(s, (sockaddr*)&to, sizeof to) == 0""",
+    "root": "return getuid() == 0 || setuid(0) == 0",
+    "any number of processes": """for (int i = 0; i < 200; i++) {
+        pid_t p = fork(); if (p < 0) return 0; if (!p) { sleep(20); _exit(0); } }
+        return 1""",
+    "private memory": "char* m = (char*)malloc(3ul << 30); return m && memset(m, 1, 3ul << 30)",
+    "shared memory": "return mmap(0, 5ul << 30, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) != MAP_FAILED",
+    "any number of files": """static char data[1 << 20]; for (char name[] = "a"; *name < 'k'; ++*name) {
+        int file = open(name, O_CREAT | O_WRONLY, 0600);
+        for (int i = 0; i < 60; i++) if (write(file, data, sizeof data) != sizeof data) return 0; } return 1""",
+}
+
+
+@pytest.mark.parametrize("body", REACH.values(), ids=REACH.keys())
+def test_a_compiled_program_reaches_nothing(body: str) -> None:
+    """Passing is exit 0: each program says with another one that it got what it wanted."""
+    if not judging.can_run("cpp"):
+        pytest.skip(sandbox.missing() or "no toolchain for cpp works in the sandbox")
+    # Beside /tmp: there is more than one folder that everybody may write to.
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name, socket.socket(socket.AF_UNIX) as listening:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "secret").write_text("secret")
+        listening.bind(str(folder / "socket"))
+        (folder / "socket").chmod(0o777)
+        listening.listen()
+        if "FOLDER" in body:
+            # What was looked for is there: outside of the sandbox it is found.
+            assert (folder / "secret").exists() and (folder / "socket").exists()
+        assert judging.passes("cpp", CPP % body.replace("FOLDER", name))
+
+
+def test_node_has_no_more_memory_than_it_was_given() -> None:
+    if not judging.can_run("javascript"):
+        pytest.skip(sandbox.missing() or "node does not work in the sandbox")
+    allocate = "const kept = []; for (let i = 0; i < COUNT; i++) kept.push(Buffer.alloc(256 << 20, 1))"
+    assert judging.passes("javascript", allocate.replace("COUNT", "1"))
+    assert not judging.passes("javascript", allocate.replace("COUNT", "12"))
+
+
+def test_a_language_whose_tools_do_not_work_in_the_sandbox_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    if why := sandbox.missing():
+        pytest.skip(why)
+    # Not in /tmp, which is another one in the sandbox.
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        broken = Path(name) / "bin" / "node"
+        broken.parent.mkdir()
+        broken.write_text("#!/bin/sh\nexit 1\n")
+        for path in (broken, broken.parent, Path(name)):
+            path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{broken.parent}{os.pathsep}{os.environ['PATH']}")
+        judging.can_run.cache_clear()
+        try:
+            assert not judging.can_run("javascript")
+        finally:
+            judging.can_run.cache_clear()
 
 
 def test_nothing_that_a_program_starts_is_left() -> None:

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tacit.protocol.errors import ModelUnavailable, Refused
-from tacit.server.engine.gguf_header import Base, read_base
+from tacit.server.engine.gguf_header import Base, check_whole, read_base
 from tacit.server.engine.lora_gguf import convert, digest, fit
 
 HIDDEN, LAYERS, HEADS, KV_HEADS, FEED_FORWARD, RANK = 64, 2, 2, 1, 128, 4
@@ -242,6 +242,22 @@ def test_the_header_of_a_base_is_read(tmp_path: Path) -> None:
     writer.write_tensors_to_file()
     writer.close()
     assert read_base(path) == Base("qwen2", {"blk.0.attn_k.weight": (32, 64)}, HEADS, KV_HEADS)
+
+
+@pytest.mark.parametrize("field", ["qwen2.attention.head_count", "qwen2.attention.head_count_kv", "general.alignment"])
+def test_a_list_where_one_number_is_needed_is_named(field: str, tmp_path: Path) -> None:
+    path = tmp_path / "base.gguf"
+    writer = gguf.GGUFWriter(path, "qwen2")
+    if field != "qwen2.attention.head_count":
+        writer.add_head_count(HEADS)
+    writer.add_array(field, [HEADS, HEADS])
+    writer.add_tensor("blk.0.attn_k.weight", np.zeros((32, 64), np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ModelUnavailable, match=f"{field} is not one whole number"):
+        (check_whole if field == "general.alignment" else read_base)(path)
 
 
 @pytest.mark.parametrize(

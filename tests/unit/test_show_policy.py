@@ -81,7 +81,10 @@ def _changed(**changes: Any) -> str:
     [
         *("", "[]", "{}", _changed(intercept="1"), _changed(intercept=float("nan")), _changed(intercept=1e9)),
         *(_changed(version=None), _changed(weights={"lenght": 1.0}), _changed(weights={**PRIORS.weights, "length": True})),
+        "[" * 200_000,
+        _changed(trees=[{"feature": [-1], "threshold": [0], "left": [-1], "right": [-1], "value": [10**400]}]),
     ],
+    ids=lambda text: text[:20],
 )
 def test_another_file_means_the_priors_and_a_line_in_the_log(text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ValueError):

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -97,15 +98,24 @@ def _run(program: str) -> Ran:
 
 
 def _command() -> list[str]:
+    return wrapped(_START)
+
+
+def wrapped(start: str, more: Sequence[str] = (), room: int = FILE_BYTES) -> list[str]:
+    """The command that starts a program of ours, `start`, in the sandbox; as root it has yet to become somebody else.
+
+    more: paths to bind besides the system's, read-only. room: bytes that fit into /tmp, the one folder that can be written.
+    """
     bwrap = shutil.which("bwrap") or "bwrap"
     python = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
     if not Path(python).exists():
         python = str(Path(sys.executable).resolve())
     binds = [path for path in SYSTEM if Path(path).exists()]
-    if not any(Path(sys.base_prefix).is_relative_to(path) for path in binds):
-        binds.append(sys.base_prefix)
-    # Its folders inside would be as closed as those outside, which may be a home.
-    parents = [str(path) for path in reversed(Path(sys.base_prefix).parents) if len(path.parts) > 1]
+    for wanted in (sys.base_prefix, *more):
+        if not any(Path(wanted).is_relative_to(path) for path in binds):
+            binds.append(wanted)
+    # Their folders inside would be as closed as those outside, which may be a home.
+    parents = {str(path): None for bind in binds for path in reversed(Path(bind).parents) if len(path.parts) > 1}
     shut = ["--unshare-all"]
     if os.geteuid() == 0:
         # A root that is only mapped stays the owner of the system's files, and its processes are not counted: no new namespace
@@ -114,22 +124,14 @@ def _command() -> list[str]:
     return [
         *(bwrap, *shut, "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"),
         *(argument for name in ("CAP_SETUID", "CAP_SETGID") if os.geteuid() == 0 for argument in ("--cap-add", name)),
-        *(argument for path in parents if path not in binds for argument in ("--perms", "0755", "--dir", path)),
-        *(argument for path in binds for argument in ("--ro-bind", path, path)),
         *(
-            "--proc",
-            "/proc",
-            "--dev",
-            "/dev",
-            "--perms",
-            "1777",
-            "--size",
-            str(FILE_BYTES),
-            "--tmpfs",
-            "/tmp",
-            "--remount-ro",
-            "/dev",
+            argument
+            for path in parents
+            if not any(Path(path).is_relative_to(bind) for bind in binds)
+            for argument in ("--perms", "0755", "--dir", path)
         ),
+        *(argument for path in binds for argument in ("--ro-bind", path, path)),
+        *("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", str(room), "--tmpfs", "/tmp", "--remount-ro", "/dev"),
         *("--chdir", "/tmp"),
-        *(python, "-I", "-S", "-B", "-c", _START),
+        *(python, "-I", "-S", "-B", "-c", start),
     ]

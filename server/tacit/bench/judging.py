@@ -1,29 +1,57 @@
-"""Runs generated programs against their tests, for `tacit bench infill`: shut in or not at all. Touches processes and folders.
+"""Runs generated programs against their tests, for `tacit bench infill`: shut in or not at all. Touches processes.
 
-Whether there is a sandbox is the learner's to say, and Python's programs run in it. Programs of other languages need a compiler
-and a folder: bubblewrap with no network, no other process, no home, nothing that can be written but that folder, and limits
-of CPU time and file size.
+The sandbox is the learner's, and Python's programs run in it as there. Programs of other languages need a compiler and more room:
+the same walls, the tools bound beside the system, a folder in memory, and limits of CPU time, memory, file size, open files and
+processes. A language whose tools do not work in there is not run.
 """
 
 import asyncio
+import json
 import os
-import resource
 import shutil
-import signal
 import subprocess
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from tacit.learner import sandbox
 from tacit.protocol.errors import Refused
 
-CPU_SECONDS, WALL_SECONDS = 20, 60
-"""Of one step, compiling or running. Wall time is generous: a busy machine is not a wrong answer."""
-FILE_BYTES: Final = 64 << 20
+CPU_SECONDS, WALL_SECONDS = 20, 120
+"""CPU time of each process; wall time of all steps, generous: a busy machine is not a wrong answer."""
+FILE_BYTES, ROOM = 64 << 20, 256 << 20
+"""Of one file, and of all together."""
+MEMORY: Final = 2 << 30
+"""Of each process, what it can write to: Java and node reserve far more address space than they use."""
+ADDRESSES: Final = 4 << 30
+"""Of each process of a language without a runtime of its own."""
+OPEN_FILES, PROCESSES = 1024, 128
+"""Threads are counted too."""
+SETTINGS: Final = ("/etc/alternatives", "/etc/java-*")
+"""Where Debian's tools lead, and what its Java reads."""
+
+_START: Final = f"""
+import json, os, resource, subprocess, sys
+if os.getuid() == 0:
+    os.setgroups([]), os.setgid({sandbox.NOBODY}), os.setuid({sandbox.NOBODY})
+how = json.load(sys.stdin)
+for limit, most in (
+    (resource.RLIMIT_CPU, {CPU_SECONDS}), (resource.RLIMIT_DATA, {MEMORY}), (resource.RLIMIT_FSIZE, {FILE_BYTES}),
+    (resource.RLIMIT_NOFILE, {OPEN_FILES}), (resource.RLIMIT_NPROC, {PROCESSES}), (resource.RLIMIT_CORE, 0),
+    (resource.RLIMIT_AS, how["addresses"]),
+):
+    resource.setrlimit(limit, (most, most))
+os.mkdir("/tmp/program")
+os.chdir("/tmp/program")
+with open(how["file"], "w", encoding="utf-8", errors="replace") as file:
+    file.write(how["program"])
+for step in how["steps"]:
+    if subprocess.run(step, env=how["environment"], stdin=subprocess.DEVNULL).returncode:
+        sys.exit(1)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +60,10 @@ class Language:
 
     file: str
     steps: tuple[tuple[str, ...], ...]
+    right: str
+    """A program that passes where the tools work."""
     prepare: Callable[[str], str] = str
+    addresses: int = ADDRESSES
 
 
 def _asserting(program: str) -> str:
@@ -49,27 +80,41 @@ def _without_crates(program: str) -> str:
 
 
 LANGUAGES: Final = {
-    "javascript": Language("main.js", (("node", "--max-old-space-size=512", "main.js"),), _asserting),
+    "javascript": Language(
+        "main.js", (("node", "--max-old-space-size=512", "main.js"),), "console.assert(true)", _asserting, addresses=-1
+    ),
     "java": Language(
         "Main.java",
-        (("javac", "-J-Xmx512m", "-nowarn", "Main.java"), ("java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", ".", "Main")),
+        (
+            ("javac", "-J-Xmx512m", "-J-XX:+UseSerialGC", "-nowarn", "Main.java"),
+            ("java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", ".", "Main"),
+        ),
+        "public class Main { public static void main(String[] arguments) {} }",
+        addresses=-1,
     ),
-    "cpp": Language("main.cpp", (("g++", "-std=c++17", "-w", "-o", "main", "main.cpp"), ("./main",))),
+    "cpp": Language(
+        "main.cpp", (("g++", "-std=c++17", "-w", "-o", "main", "main.cpp"), ("./main",)), "#include <vector>\nint main() {}"
+    ),
     "rust": Language(
         "main.rs",
         (("rustc", "--test", "--edition=2018", "--cap-lints=allow", "-o", "main", "main.rs"), ("./main", "--test-threads=1")),
+        "fn main() {}",
         _without_crates,
     ),
 }
 """Go's tests in the data need a module that is fetched: its programs are not run."""
 
 
+@cache
 def can_run(language: str) -> bool:
-    """Everything that the language's programs need is installed."""
+    """There is a sandbox, and everything that the language's programs need is installed and works in there."""
+    if sandbox.missing():
+        return False
     if language == "python":
         return True
     known = LANGUAGES.get(language)
-    return known is not None and all(step[0].startswith("./") or shutil.which(step[0]) for step in known.steps)
+    installed = known is not None and all(step[0].startswith("./") or shutil.which(step[0]) for step in known.steps)
+    return installed and known is not None and passes(language, known.right)
 
 
 class Judge:
@@ -93,54 +138,49 @@ def passes(language: str, program: str) -> bool:
     if language == "python":
         return sandbox.run(program).ok
     how = LANGUAGES[language]
-    with tempfile.TemporaryDirectory(prefix="tacit-judge-") as name:
-        folder = Path(name).resolve()
-        (folder / how.file).write_text(how.prepare(program), encoding="utf-8", errors="replace")
-        return all(_run(step, folder) for step in how.steps)
-
-
-def _run(command: tuple[str, ...], folder: Path) -> bool:
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder), "LANG": "C.UTF-8", "TMPDIR": str(folder)}
-    # rustup's proxies look for their toolchain under the real home.
-    for name in ("RUSTUP_HOME", "CARGO_HOME"):
-        environment[name] = os.environ.get(name, str(Path.home() / f".{name.partition('_')[0].lower()}"))
-    tools = [Path(environment["RUSTUP_HOME"]), Path(environment["CARGO_HOME"]) / "bin"] if command[0] == "rustc" else []
-    if (found := shutil.which(command[0])) is not None:
-        # A tool with its libraries: FOLDER/bin/TOOL, by its own name and by where that leads.
-        tools += [Path(found).absolute().parent.parent, Path(found).resolve().parent.parent]
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/tmp", "LANG": "C.UTF-8", "TMPDIR": "/tmp"}
+    if how.steps[0][0] == "rustc":
+        # rustup's proxies look for their toolchain under the real home.
+        environment |= {name: str(folder) for name, folder in _rust_folders().items()}
+    told = {
+        "file": how.file,
+        "program": how.prepare(program),
+        "steps": how.steps,
+        "environment": environment,
+        "addresses": how.addresses,
+    }
     process = subprocess.Popen(
-        [*_wrapping(folder, tools), *command],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
+        sandbox.wrapped(_START, _tools(how), ROOM),
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=_limit,
+        cwd="/",
     )
     try:
-        return process.wait(WALL_SECONDS) == 0
-    except subprocess.TimeoutExpired:
-        return False
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(json.dumps(told).encode(), timeout=WALL_SECONDS)
+        return process.returncode == 0
     finally:
-        # The whole session: a program may have started others.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        # The sandbox's first process: with it dies everything inside.
+        process.kill()
         process.wait()
 
 
-def _wrapping(folder: Path, tools: Sequence[Path]) -> tuple[str, ...]:
-    home = Path.home().resolve()
-    inside = [tool for tool in tools if tool.is_relative_to(home) and tool != home and tool.is_dir()]
-    return (
-        *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
-        *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", str(home)),
-        *(word for tool in inside for word in ("--ro-bind", str(tool), str(tool))),
-        *("--bind", str(folder), str(folder), "--chdir", str(folder)),
-    )
+def _rust_folders() -> dict[str, Path]:
+    return {name: Path(os.environ.get(name, Path.home() / f".{name[:-5].lower()}")) for name in ("RUSTUP_HOME", "CARGO_HOME")}
 
 
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def _tools(how: Language) -> list[str]:
+    """What a language's tools need beside the system: never a home or what holds one."""
+    found = [path for pattern in SETTINGS for path in Path("/").glob(pattern[1:])]
+    for step in how.steps:
+        if (tool := shutil.which(step[0])) is not None:
+            # A tool with its libraries: FOLDER/bin/TOOL, by its own name and by where that leads.
+            found += [Path(tool).absolute().parent.parent, Path(tool).resolve().parent.parent]
+            if step[0] == "rustc":
+                folders = _rust_folders()
+                found += [folders["RUSTUP_HOME"], folders["CARGO_HOME"] / "bin"]
+    # Programs' data lie in ~/.local/share, and beside CARGO_HOME's `bin` the credentials of registries.
+    shut = {home / inside for home in (Path.home(), Path.home().resolve()) for inside in ("", ".local/share")}
+    shut.add(_rust_folders()["CARGO_HOME"])
+    return [str(path) for path in found if path.is_dir() and not any(closed.is_relative_to(path) for closed in shut)]

@@ -172,6 +172,13 @@ def written(model: KeptModel) -> str:
 
 def parsed(text: str) -> KeptModel:
     """ValueError, with words: this is no file of a model, or one for other features."""
+    try:
+        return _parsed(text)
+    except (OverflowError, RecursionError) as error:
+        raise ValueError("it is damaged: a number is too large, or it is nested too deep") from error
+
+
+def _parsed(text: str) -> KeptModel:
     found = json.loads(text)
     if not isinstance(found, dict) or not isinstance(found.get("weights"), dict):
         raise ValueError("it holds no weights")

@@ -110,13 +110,22 @@ class Adapters:
                 await self._load_canary(engine, found)
 
     async def _load_canary(self, engine: Engine, found: CanaryInfo) -> None:
+        """What is wrong with the adapter itself ends the canary; after any other failure the next `attach` tries again."""
+        key = (found.project, found.task)
         try:
             await self._verified(found.adapter)
             await engine.load(found.adapter, self._home.adapters / found.adapter)
-        except TacitError as error:
+        except (Refused, NotFound) as error:
             await self._end_canary(found, "rolled_back", f"It could not be loaded: {error}")
             return
-        self._canaries[found.project, found.task] = found
+        except TacitError as error:
+            log.warning("project %s (%s): the canary %s is not loaded: %s", *key, found.adapter, error)
+            return
+        async with self._moving:
+            # It may have been withdrawn while it was loaded.
+            now = await self._store.read(lambda session: canary.running(session, key))
+            if now is not None and now.adapter == found.adapter:
+                self._canaries[key] = now
 
     async def _load_first_good(self, engine: Engine, key: Key, stack: Sequence[str]) -> None:
         good: list[str] = []
@@ -186,18 +195,18 @@ class Adapters:
         async with self._loading:
             manifest = await self._verified(name)
             key = (manifest.project, manifest.task)
-            live = self._serving.get(key, BASE_POLICY)
-            if live == name:
-                raise Conflict(f"`{name}` serves project {key[0]} already.")
-            found = CanaryInfo(
-                project=manifest.project,
-                task=manifest.task,
-                adapter=name,
-                live=live,
-                share=self._settings.canary_share,
-                started_at=datetime.now(UTC),
-            )
+            self._check_not_serving(key, name)
             async with self._brought_in(manifest), self._moving:
+                # Again: while it was loaded, a rollback may have changed what serves.
+                self._check_not_serving(key, name)
+                found = CanaryInfo(
+                    project=manifest.project,
+                    task=manifest.task,
+                    adapter=name,
+                    live=self._serving.get(key, BASE_POLICY),
+                    share=self._settings.canary_share,
+                    started_at=datetime.now(UTC),
+                )
 
                 def begin(session: Session) -> None:
                     if (other := canary.running(session, key)) is not None and other.adapter != name:
@@ -210,6 +219,10 @@ class Adapters:
             log.info("project %s (%s): %s answers %.0f %% of its sessions", *key, name, 100 * found.share)
             await self._clean_up(key)
         return found
+
+    def _check_not_serving(self, key: Key, name: str) -> None:
+        if self._serving.get(key) == name:
+            raise Conflict(f"`{name}` serves project {key[0]} already.")
 
     @asynccontextmanager
     async def _brought_in(self, manifest: Manifest) -> AsyncIterator[None]:
@@ -226,7 +239,7 @@ class Adapters:
             await verifying.check_in_engine(engine, name, verifying.recorded_probes(report))
             yield
         except BaseException:
-            if not was_loaded:
+            if not was_loaded and name not in self._serving.values():
                 with suppress(TacitError):
                     await engine.drop(name)
             raise
@@ -273,23 +286,27 @@ class Adapters:
             await self._end_canary(found, "rolled_back", f"The engine failed on it: {failure}")
 
     async def _end_canary(self, found: CanaryInfo, state: CanaryEnd, reason: str) -> None:
-        key = (found.project, found.task)
         async with self._moving:
+            await self._end_held(found, state, reason)
 
-            def end(session: Session) -> bool:
-                now = canary.running(session, key)
-                if now is None or now.adapter != found.adapter:
-                    return False
-                canary.keep(session, canary.ended(now, state, reason))
-                return True
+    async def _end_held(self, found: CanaryInfo, state: CanaryEnd, reason: str) -> None:
+        """`_moving` is held."""
+        key = (found.project, found.task)
 
-            # Out of the way first: were the disk full, a bad canary would go on.
-            self._canaries.pop(key, None)
-            if not await self._store.write(end):
-                return
-            if self._engine is not None and found.adapter in self._engine.loaded():
-                self._unwanted.add(found.adapter)
-                self._drop_unwanted()
+        def end(session: Session) -> bool:
+            now = canary.running(session, key)
+            if now is None or now.adapter != found.adapter:
+                return False
+            canary.keep(session, canary.ended(now, state, reason))
+            return True
+
+        # Out of the way first: were the disk full, a bad canary would go on.
+        self._canaries.pop(key, None)
+        if not await self._store.write(end):
+            return
+        if self._engine is not None and found.adapter in self._engine.loaded():
+            self._unwanted.add(found.adapter)
+            self._drop_unwanted()
         log.info("project %s (%s): the canary %s has ended, %s: %s", *key, found.adapter, state, reason)
 
     async def rollback(self, project: str, task: Task) -> str:
@@ -298,11 +315,12 @@ class Adapters:
         Conflict: it is the base already.
         """
         key = (project, task)
-        if (found := self._canaries.get(key)) is not None:
-            await self._end_canary(found, "withdrawn", "Withdrawn by hand.")
-            return self.policy(project, task)
         async with self._moving:
             stack = (await self._store.read(history.stacks)).get(key, [])
+            # The store's: one that runs need not be loaded.
+            if (found := await self._store.read(lambda session: canary.running(session, key))) is not None:
+                await self._end_held(found, "withdrawn", "Withdrawn by hand.")
+                return self.policy(project, task) if self._engine is not None else (stack or [BASE_POLICY])[-1]
             if not stack:
                 raise Conflict(f"Project {project} ({task}) is served by the base: there is nothing to go back from.")
             # What serves is the top of the history, or below it where the top could not be loaded.

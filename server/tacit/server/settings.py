@@ -38,8 +38,8 @@ class Settings(BaseModel):
     canary_share: float = Field(default=0.10, ge=0, le=0.5)
     """Share of a project's sessions that a version gets first which the gate could not judge; 0: it serves all at once."""
     reward_model: Literal["trees", "lora"] = "trees"
-    """From what the show policy learns: `trees` on cheap features, or `lora`, a head on the base from which they are distilled;
-    `auto` is `lora` where there is a GPU: on a CPU it can cost more than the night's training."""
+    """From what the show policy learns: `trees` on cheap features, or `lora`, a head on the base from which they are distilled,
+    which on a CPU can cost more than the night's training."""
     retention_days: int = Field(default=90, ge=1, le=3650)
     """Suggestions and events older than this are deleted."""
     keep_adapters: int = Field(default=5, ge=2, le=1000)
@@ -49,11 +49,14 @@ class Settings(BaseModel):
     def load(cls, home: Home) -> "Settings":
         """config.toml, then the environment. SettingError for anything that cannot be used."""
         values: dict[str, Any] = {}
-        if home.config.exists():
-            try:
-                values = tomllib.loads(home.config.read_text(encoding="utf-8"))
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                raise SettingError(f"{home.config} is not valid TOML: {error}.", mend="Correct it or remove it.") from error
+        try:
+            values = tomllib.loads(home.config.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise SettingError(f"{home.config} cannot be read: {error.strerror}.", mend="Correct it or remove it.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingError(f"{home.config} is not valid TOML: {error}.", mend="Correct it or remove it.") from error
         for name in cls.model_fields:
             if (value := os.environ.get(variable(name))) is not None:
                 values[name] = value

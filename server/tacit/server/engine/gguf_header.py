@@ -78,8 +78,8 @@ class _Header:
             shapes[name] = tuple(reversed(self._take(f"<{dimensions}Q")))
             self._take("<IQ")
         architecture = str(fields["general.architecture"])
-        heads = int(fields[f"{architecture}.attention.head_count"])
-        kv_heads = int(fields.get(f"{architecture}.attention.head_count_kv", heads))
+        heads = _whole(fields, f"{architecture}.attention.head_count")
+        kv_heads = _whole(fields, f"{architecture}.attention.head_count_kv", heads)
         return Base(architecture, shapes, heads, kv_heads)
 
     def check_whole(self) -> None:
@@ -100,7 +100,7 @@ class _Header:
             ends[name] = offset + math.prod(shape) // block * block_bytes
         if not tensors or "general.architecture" not in fields:
             raise ValueError("it holds no model")
-        alignment = max(1, int(fields.get("general.alignment", 32)))
+        alignment = max(1, _whole(fields, "general.alignment", 32))
         start = -(-self._at // alignment) * alignment
         last = max(ends, key=ends.__getitem__)
         if start + ends[last] > len(self._data):
@@ -166,6 +166,14 @@ class _Header:
         if layout is None:
             raise ValueError(f"field of unknown kind {kind}")
         return layout
+
+
+def _whole(fields: Mapping[str, Any], name: str, default: int | None = None) -> int:
+    """KeyError without the field and a default; ValueError for a text or a list, as some architectures have for each layer."""
+    value = fields[name] if default is None else fields.get(name, default)
+    if not isinstance(value, int):
+        raise ValueError(f"its field {name} is not one whole number")
+    return value
 
 
 @functools.cache
