@@ -39,7 +39,7 @@ DEADLINE_MS = 30_000
 """Longer than the default: on a busy machine a slow answer is better than none to learn from."""
 CALIBRATION_PLACES = 5
 FIXED_SECONDS = 200.0
-"""Of the learning run and of everything that does not grow with the places: horizons, loading, preparing, the gate, publishing."""
+"""Of the learning run and of all that does not grow with the places: horizons, loading, preparing, the gate, publishing."""
 TRAINING, SCORING = 2.0, 0.7
 """Seconds of the learning run per training place, and of scoring per held-out place, for each second a suggestion takes."""
 PROBES = 16
