@@ -24,6 +24,7 @@ from tacit.server.engine.interface import Drawn, DrawStats, Sampling
 from tacit.server.engine.llama_child import ChildConfig
 from tacit.server.engine.slots import Slot, Slots
 from tacit.server.engine.split_characters import ENOUGH, Vocabulary, at_temperature, spellings
+from tacit.server.engine.turns import Turns
 
 START_SECONDS = 300.0
 """A large model from a slow disk."""
@@ -51,6 +52,7 @@ class Child:
         self._under_way = 0
         self._slots = Slots(streams)
         self._free = asyncio.Semaphore(streams)
+        self._turns = Turns()
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         self._http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=limits, verify=False),
@@ -142,7 +144,7 @@ class Child:
     ) -> AsyncGenerator[Drawn | DrawStats, None]:
         """As Engine.generate. stops: tokens after which nothing more is wanted."""
         with self._working():
-            async with self._free:
+            async with self._turns.of(adapter), self._free:
                 slot = self._slots.take(prompt, adapter)
                 try:
                     async with contextlib.aclosing(self._draw(slot, prompt, sampling, adapter, stops)) as items:
