@@ -10,11 +10,12 @@ import pytest
 
 from tacit.learner.reward_model.labelled import Labelled, labelled, late_sessions
 from tacit.learner.reward_model.scalar_head import OutOfTime
-from tacit.learner.show_policy import fit, loss, write
+from tacit.learner.show_policy import fit, loss
 from tacit.protocol.completion import Context, Generation
+from tacit.protocol.durable import write_whole
 from tacit.protocol.events import Accepted as AcceptedEvent
 from tacit.protocol.events import Event, Rejected, Settled, Shown, Suggested, SuggestionRecord
-from tacit.protocol.show_policy import PRIORS, features, read
+from tacit.protocol.show_policy import PRIORS, features, read, written
 
 NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)
 
@@ -118,13 +119,13 @@ def test_labels_come_from_what_was_kept_and_count_by_their_chance() -> None:
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "w.json"
-    write(path, replace(PRIORS, version=1))
+    write_whole(path, written(replace(PRIORS, version=1)))
 
     def full(descriptor: int) -> None:
         raise OSError("no space")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError):
-        write(path, replace(PRIORS, version=2))
+        write_whole(path, written(replace(PRIORS, version=2)))
     assert read(path).version == 1
     assert [one.name for one in tmp_path.iterdir()] == ["w.json"]

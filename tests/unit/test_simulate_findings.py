@@ -6,7 +6,8 @@ from random import Random
 import pytest
 
 from tacit.bench.learning import goals
-from tacit.learner.simulate.findings import Cell, Findings, Scored, Sums, accepted_rate, change, clustered, kept, ratio, shown
+from tacit.learner.simulate.findings import Cell, Findings, Scored, Sums, accepted_rate, change, kept, ratio, shown
+from tacit.learner.simulate.measure import clustered
 from tacit.learner.simulate.telling import Setup, markdown, to_json, words
 
 SETUP = Setup("tiny", 2, 1, 4, {1: "a/b", 2: "c/d"}, {1: "", 2: ""}, ("steady",), "context")

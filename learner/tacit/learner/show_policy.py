@@ -6,9 +6,6 @@ model's head was trained, the trees are distilled from it: from what it says of 
 """
 
 import asyncio
-import contextlib
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +18,7 @@ from tacit.learner.reward_model.calibration import expected_calibration_error, p
 from tacit.learner.reward_model.judging import Spread, auc, gain_by_session
 from tacit.learner.reward_model.labelled import Labelled, counted, labelled, late_sessions, one_class
 from tacit.protocol.client import TacitClient
-from tacit.protocol.durable import sync
+from tacit.protocol.durable import write_whole
 from tacit.protocol.errors import TacitError
 from tacit.protocol.home import Home
 from tacit.protocol.show_policy import PRIORS, KeptModel, read, written
@@ -125,7 +122,7 @@ async def refit(client: TacitClient, home: Home, choice: Choice = "trees") -> di
 
         result = await asyncio.to_thread(work)
         if result.model is not None:
-            await asyncio.to_thread(write, home.show_policy, result.model)
+            await asyncio.to_thread(write_whole, home.show_policy, written(result.model))
     except Exception as error:
         # The run itself has ended well or badly by now; this must not leave it without an end.
         return {"message": f"The show policy stays as it is: {type(error).__name__}: {error}"}
@@ -147,21 +144,6 @@ async def refit(client: TacitClient, home: Home, choice: Choice = "trees") -> di
 def loss(examples: Sequence[Labelled], model: KeptModel) -> float:
     """Mean log loss, nats, each example with its weight."""
     return sum(_losses(examples, model)) / sum(counted(examples))
-
-
-def write(path: Path, model: KeptModel) -> None:
-    """The whole file or none of it, synced."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".show_policy-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(written(model))
-        sync(Path(name))
-        Path(name).replace(path)
-        sync(path.parent)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
 
 
 def _losses(examples: Sequence[Labelled], model: KeptModel) -> list[float]:
@@ -190,10 +172,8 @@ def _teacher(base: tuple[Path, str], home: Home, choice: Choice) -> Teacher | No
     from tacit.learner.base import best_device, prepare
     from tacit.learner.reward_model.scalar_head import HeadSettings, from_folder
 
-    device = best_device()
-
     def teach(examples: Sequence[Labelled]) -> list[float]:
         path, digest = base
-        return from_folder(prepare(path, digest, home), device, HeadSettings(seconds=HEAD_SECONDS)).predictions(examples)
+        return from_folder(prepare(path, digest, home), best_device(), HeadSettings(seconds=HEAD_SECONDS)).predictions(examples)
 
     return teach

@@ -5,15 +5,13 @@ refused: cells of two experiments would make no sense together.
 """
 
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tacit.learner.simulate.findings import Cell, Live, Scored
 from tacit.learner.simulate.workday import Workday
-from tacit.protocol.durable import sync
+from tacit.protocol.durable import write_whole
 from tacit.protocol.errors import Conflict
 
 
@@ -73,13 +71,4 @@ class Cells:
 def write(path: Path, value: Any) -> None:
     """JSON, the whole file or none of it, synced."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(value, file, ensure_ascii=False)
-        sync(Path(name))
-        Path(name).replace(path)
-        sync(path.parent)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_whole(path, json.dumps(value, ensure_ascii=False))

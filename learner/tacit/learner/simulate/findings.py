@@ -11,17 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
 from random import Random
-from typing import Final, TypeVar
+from typing import Final
 
 from tacit.learner.reward import edit_distance
 from tacit.learner.simulate.arms import CLASSICAL, FROZEN
 from tacit.learner.simulate.developer import Decision, Traits, decide
-from tacit.learner.simulate.measure import Interval, count
+from tacit.learner.simulate.measure import Interval, clustered, count
 from tacit.learner.simulate.personas import person
 from tacit.learner.simulate.workday import Workday
 from tacit.protocol.events import Accepted, Settled
 
-DRAWS: Final = 2000
 PUBLISHED: Final = {
     "acceptance": 0.258,
     "unchanged at 10 s": 0.64,
@@ -34,8 +33,6 @@ BAND: Final = (0.19, 0.33)
 """Acceptance within a quarter of the published mean: what a calibrated mixture of developers must show."""
 MOSTLY: Final = 1 / 3
 """Largest normalised edit distance of what is mostly unchanged."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +87,6 @@ class Sums:
     shown: int
     accepted: int
     kept: int
-
-
-def clustered(seeds: Mapping[int, Sequence[T]], statistic: Callable[[Sequence[T]], float]) -> Interval:
-    """95 % bootstrap over seeds, then over what each holds. The same for the same items; without any, an infinite interval."""
-    filled = {seed: items for seed, items in seeds.items() if items}
-    if not filled:
-        return Interval(0.0, float("-inf"), float("inf"))
-    random, names = Random(0), sorted(filled)
-    drawn = []
-    for _ in range(DRAWS):
-        chosen: list[T] = []
-        for seed in random.choices(names, k=len(names)):
-            chosen += random.choices(filled[seed], k=len(filled[seed]))
-        drawn.append(statistic(chosen))
-    drawn.sort()
-    everything = [item for seed in names for item in filled[seed]]
-    return Interval(statistic(everything), drawn[round(0.025 * DRAWS)], drawn[round(0.975 * DRAWS) - 1])
 
 
 def perplexity(texts: Sequence[Scored]) -> float | None:

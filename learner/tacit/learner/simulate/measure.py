@@ -108,11 +108,24 @@ def perplexity_change(scored: Sequence[Scored]) -> Interval:
 
 def bootstrap(items: Sequence[T], statistic: Callable[[Sequence[T]], float]) -> Interval:
     """95 %; the same for the same items. Without items nothing is known: 0 within an infinite interval."""
-    if not items:
+    return clustered({0: items}, statistic)
+
+
+def clustered(seeds: Mapping[int, Sequence[T]], statistic: Callable[[Sequence[T]], float]) -> Interval:
+    """95 %, over seeds, then over what each holds. The same for the same items; without any, 0 within an infinite interval."""
+    filled = {seed: items for seed, items in seeds.items() if items}
+    if not filled:
         return Interval(0.0, float("-inf"), float("inf"))
-    random = Random(0)
-    drawn = sorted(statistic(random.choices(items, k=len(items))) for _ in range(DRAWS))
-    return Interval(statistic(items), drawn[round(0.025 * DRAWS)], drawn[round(0.975 * DRAWS) - 1])
+    random, names = Random(0), sorted(filled)
+    drawn = []
+    for _ in range(DRAWS):
+        chosen: list[T] = []
+        for seed in random.choices(names, k=len(names)) if len(names) > 1 else names:
+            chosen += random.choices(filled[seed], k=len(filled[seed]))
+        drawn.append(statistic(chosen))
+    drawn.sort()
+    everything = [item for seed in names for item in filled[seed]]
+    return Interval(statistic(everything), drawn[round(0.025 * DRAWS)], drawn[round(0.975 * DRAWS) - 1])
 
 
 def _at(records: Mapping[str, SuggestionRecord], place: str, of: Callable[[SuggestionRecord], float]) -> float:

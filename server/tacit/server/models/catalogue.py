@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from tacit.protocol.durable import write_whole
 from tacit.protocol.errors import NotFound, SettingError
 from tacit.protocol.home import models_dir
 
@@ -179,13 +180,7 @@ def save_own(models: tuple[Model, ...]) -> None:
     """Write the user's entries, in one step: another process reads the old file or the new one."""
     path = own_file()
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(f".{os.getpid()}.new")
-    with new.open("w", encoding="utf-8") as file:
-        json.dump({"models": [_to_entry(model) for model in models]}, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    write_whole(path, json.dumps({"models": [_to_entry(model) for model in models]}, indent=2) + "\n")
 
 
 def _to_entry(model: Model) -> dict[str, object]:
