@@ -3,7 +3,9 @@
 Two engines with the same model and settings: one behind a real `tacit serve` and a real `tacit lsp`, one in this process
 (`EmbeddedEngine.generate`, no server, no language server). Each suggestion is asked for by the editor first; the engine here then
 draws the same prompt with the same seed up to the same token. Both see the same prompts in the same order and so have the
-same KV cache, and they never work at the same time. Works in a folder of its own; leaves no process behind.
+same KV cache. Neither begins before the other has let go of its last request: llama.cpp draws on for a token or two after the
+answer was cut, and two engines whose threads spin on the same cores hold each other up. Works in a folder of its own; leaves no
+process behind.
 """
 
 import asyncio
@@ -89,17 +91,19 @@ async def _run(root: Path, prompts: int, seed: int, model: str, progress: Progre
         await engine.start()
         try:
             async with Editor(root / "workspace", options=AT_ONCE, environment=server.environment) as editor:
-                measured = await _Bench(server, editor, engine).run(prompts, seed, progress)
+                measured = await _Bench(server, editor, engine, (server.home, home)).run(prompts, seed, progress)
         finally:
             await engine.stop()
     return _report(measured, status.model)
 
 
 class _Bench:
-    def __init__(self, server: ServerProcess, editor: Editor, engine: EmbeddedEngine) -> None:
+    def __init__(self, server: ServerProcess, editor: Editor, engine: EmbeddedEngine, homes: tuple[Home, Home]) -> None:
+        """homes: of the server and of the engine in this process."""
         self.server = server
         self.editor = editor
         self.engine = engine
+        self.homes = homes
         self.measured = Measured()
 
     async def run(self, prompts: int, seed: int, progress: Progress) -> Measured:
@@ -185,6 +189,7 @@ class _Bench:
         self.measured.keystroke_tokens.append(float(evaluated))
 
     async def _ask(self, document: Document, offset: int) -> _Answer | None:
+        await self._both_idle()
         pending = self.editor.ask(document, offset)
         try:
             items = await self.editor.items(document, offset, pending)
@@ -206,6 +211,7 @@ class _Bench:
         sampling = Sampling(MAX_TOKENS, generation.temperature, generation.seed)
         tokens: list[int] = []
         evaluated, prompt_ms, read_at = 0, 0.0, 0.0
+        await self._both_idle()
         began = time.perf_counter()
         async with contextlib.aclosing(self.engine.generate(prompt, sampling, None)) as items:
             async for item in items:
@@ -221,7 +227,8 @@ class _Bench:
 
     async def _cancelled(self, document: Document, offset: int, reading: bool) -> None:
         """Cancel while the engine reads the prompt, or while it generates; how long is it still busy?"""
-        async with self._slots() as slots:
+        await self._both_idle()
+        async with _slots(self.server.home) as slots:
             pending = self.editor.ask(document, offset)
             while not pending.answer.done():
                 state = _state(await slots())
@@ -236,17 +243,24 @@ class _Bench:
             with contextlib.suppress(LspError):
                 await self.editor.answer(pending)
 
-    @contextlib.asynccontextmanager
-    async def _slots(self) -> AsyncIterator[Callable[[], Any]]:
-        """Ask the server's engine process itself what its streams do."""
-        sockets = sorted(self.server.home.run_dir.glob("engine-*.sock"))
-        transport = httpx.AsyncHTTPTransport(uds=str(sockets[-1]))
-        async with httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=30) as http:
+    async def _both_idle(self) -> None:
+        for home in self.homes:
+            async with _slots(home) as slots:
+                while _state(await slots()) != "idle":
+                    pass
 
-            async def slots() -> Any:
-                return (await http.get("/slots")).json()
 
-            yield slots
+@contextlib.asynccontextmanager
+async def _slots(home: Home) -> AsyncIterator[Callable[[], Any]]:
+    """Ask an engine process itself what its streams do. It answers between two tokens."""
+    sockets = sorted(home.run_dir.glob("engine-*.sock"))
+    transport = httpx.AsyncHTTPTransport(uds=str(sockets[-1]))
+    async with httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=30) as http:
+
+        async def slots() -> Any:
+            return (await http.get("/slots")).json()
+
+        yield slots
 
 
 def _state(slots: Any) -> str:
