@@ -108,17 +108,32 @@ async def test_a_call_that_cannot_fit_any_more_is_stopped(bench: Bench, start: i
     assert bench.completion.counters.cancelled == 1
 
 
-async def test_a_call_that_nobody_asks_for_again_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tacit.lsp.completion.ORPHAN_S", 0.01)
+@pytest.mark.parametrize("keys", [[], ["f"], ["f", "o"]], ids=["no-key", "a-key", "two-keys"])
+async def test_a_call_that_nobody_asks_for_again_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch, keys: list[str]) -> None:
+    """Soon after a cancel; where a key came that it still fits, later."""
+    monkeypatch.setattr("tacit.lsp.completion.CANCELLED_S", 60.0 if keys else 0.01)
+    monkeypatch.setattr("tacit.lsp.completion.ORPHAN_S", 0.01 if keys else 60.0)
     bench.server.gate.clear()
     request = await bench.begin()
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
+    for at, key in enumerate(keys, 4):
+        bench.edit(at, key)
     assert bench.completion.counters.cancelled == 0, "the editor may ask again in a moment"
     await landed(bench)
     await asyncio.sleep(0)
     assert bench.completion.counters.cancelled == 1
+
+
+async def test_a_key_before_its_cancel_keeps_the_call(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tacit.lsp.completion.CANCELLED_S", 0.0)
+    bench.server.gate.clear()
+    request = await bench.begin()
+    bench.edit(4, "f")
+    request.cancel()
+    await asyncio.sleep(0.01)
+    assert bench.completion.counters.cancelled == 0
 
 
 async def test_a_cancelled_request_leaves_its_call_to_the_next_one(bench: Bench) -> None:

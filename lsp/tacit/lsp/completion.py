@@ -41,7 +41,9 @@ Answer = types.InlineCompletionList | None
 UNKNOWN_BUDGET: Final = Budget(prefix=3000, suffix=400)
 """Until the server has said what its engine can read."""
 ORPHAN_S: Final = 0.6
-"""A call that no request waits for lives so long: most editors cancel a request at a key and ask again a moment later."""
+"""A call that no request waits for lives so long after a key that it still fits: the editor asks again a moment later."""
+CANCELLED_S: Final = 0.02
+"""And so long after a cancel: some editors (lsp-mode) cancel first and send the key's change after it."""
 PREFETCH_REST_MS: Final = 300.0
 """A suggestion is looked at for so long before the model is asked what follows it."""
 PREFETCH_FAST_MS: Final = 500.0
@@ -114,7 +116,7 @@ class Completion:
         self.counters.requests += 1
         self._let_go()
         if self._flight is not None and not self._flight.asked.ahead:
-            self._orphan(self._flight)
+            self._orphan(self._flight, ORPHAN_S)
         uri = document.uri
         place, refusal = self._refusal(uri)
         if refusal:
@@ -173,7 +175,7 @@ class Completion:
         if self._plain or not flight.sent or not flight.span.follow(steps):
             self._stop()
         elif not flight.asked.ahead:
-            self._orphan(flight)
+            self._orphan(flight, ORPHAN_S)
 
     def interrupt(self) -> None:
         """Stop the call under way; its request is answered with nothing."""
@@ -274,8 +276,10 @@ class Completion:
             if self._waiting is waiting:
                 self._waiting = None
                 if not flight.call.done():
-                    # Late, or the editor does not want it any more; it may ask again for more text in a moment.
-                    self._orphan(flight)
+                    # Late, or the editor does not want it any more, unless a key is why.
+                    document = self._documents.get(asked.uri)
+                    typed_on = document is not None and document.version != asked.version
+                    self._orphan(flight, ORPHAN_S if typed_on else CANCELLED_S)
         if waiting.done() or flight.call.cancelled():
             return None, None
         if not flight.call.done():
@@ -368,14 +372,16 @@ class Completion:
             self._waiting.set_result(None)
         self._waiting = None
 
-    def _orphan(self, flight: _Flight) -> None:
-        """Nobody waits for it: it ends soon if that stays so."""
+    def _orphan(self, flight: _Flight, seconds: float) -> None:
+        """Nobody waits for it: it ends after so long if that stays so."""
         if self._flight is not flight:
             return
         if self._plain or not flight.sent:
             self._stop()
-        elif flight.orphaned is None:
-            flight.orphaned = asyncio.get_running_loop().call_later(ORPHAN_S, self._stop, flight)
+            return
+        if flight.orphaned is not None:
+            flight.orphaned.cancel()
+        flight.orphaned = asyncio.get_running_loop().call_later(seconds, self._stop, flight)
 
     def _stop(self, only: _Flight | None = None) -> None:
         flight = self._flight
