@@ -4,7 +4,7 @@ Every method raises ServerUnavailable when no server answers, AnswerUnreadable w
 error (errors.py) when it says no.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +29,7 @@ from tacit.protocol.adapters import (
     ServerStatus,
 )
 from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context, PromptSize, Task
+from tacit.protocol.debugging import DEBUG_CHUNK, DebugChunk, DebugRequest, Failed
 from tacit.protocol.events import Event, EventAck, EventBatch, SuggestionRecord, TextAt
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -62,6 +63,41 @@ class TacitClient:
         # The server answers by the deadline; the margin is for the way back.
         timeout = request.deadline_ms / 1000 + 5
         return await self._post("/v1/complete", request, CompleteResponse, timeout=timeout)
+
+    def debug(self, request: DebugRequest) -> AsyncGenerator[DebugChunk, None]:
+        """A fix or an explanation, piece by piece; the last chunk is `Done`. Closing the generator stops the engine's work on it.
+
+        `Failed` does not come out of it: it is raised.
+        """
+        return self._debug("/v1/debug", request)
+
+    def chat(self, request: DebugRequest) -> AsyncGenerator[DebugChunk, None]:
+        """The answer to the last turn; as `debug`."""
+        return self._debug("/v1/chat", request)
+
+    async def _debug(self, path: str, request: DebugRequest) -> AsyncGenerator[DebugChunk, None]:
+        # The server ends it by the deadline; between two lines a prompt may be read or a candidate checked.
+        timeout = httpx.Timeout(request.deadline_ms / 1000 + 30, connect=5.0)
+        headers = {"content-type": "application/json"}
+        try:
+            async with self._http.stream(
+                "POST", path, content=request.model_dump_json().encode(), headers=headers, timeout=timeout
+            ) as response:
+                if response.status_code != 200:
+                    await response.aread()
+                    _raise_for(response)
+                async for line in response.aiter_lines():
+                    if not line:
+                        continue
+                    chunk = _chunk(line)
+                    if isinstance(chunk, Failed):
+                        raise errors.BY_CODE.get(chunk.code, errors.TacitError)(chunk.message, mend=chunk.mend)
+                    yield chunk
+                    if chunk.kind == "done":
+                        return
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from error
+        raise errors.ServerUnavailable("The server ended its answer early.", mend="Ask again; `tacit status` says how it stands.")
 
     async def prompt(self, context: Context) -> PromptSize:
         """What this context's prompt is made of, in the engine's tokens."""
@@ -184,6 +220,15 @@ def _read(kind: type[Answer], content: bytes) -> Answer:
         return kind.model_validate_json(content)
     except ValidationError:
         # Without the cause: its words repeat the answer, and with it what is in the files.
+        raise errors.AnswerUnreadable(
+            "The server's answer cannot be read; is it another version of Tacit?", mend="Restart it."
+        ) from None
+
+
+def _chunk(line: str) -> DebugChunk:
+    try:
+        return DEBUG_CHUNK.validate_json(line)
+    except ValidationError:
         raise errors.AnswerUnreadable(
             "The server's answer cannot be read; is it another version of Tacit?", mend="Restart it."
         ) from None
