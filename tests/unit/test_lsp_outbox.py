@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ import pytest
 from tacit.lsp import outbox as module
 from tacit.lsp.delivery import Delivery
 from tacit.lsp.outbox import REFUSED, REFUSED_DAYS, Outbox, Segment, abandoned
+from tacit.protocol.errors import BadRequest
+from tacit.protocol.events import EVENT, Event, SessionStarted
 
 APPENDER = """
 import sys
@@ -254,3 +257,38 @@ class Unreachable:
     async def wait(self) -> None:
         self.asked.set()
         await asyncio.Event().wait()
+
+
+class Refusing:
+    """A connection to a server that refuses what it does not know; `differs` as ServerConnection has it."""
+
+    def __init__(self, differs: str) -> None:
+        self.differs = differs
+        self.client = self
+        self.asked = 0
+
+    async def wait(self) -> None:
+        pass
+
+    async def send_events(self, events: Sequence[Event]) -> None:
+        self.asked += 1
+        raise BadRequest("an event of a kind that is not known")
+
+
+async def test_what_a_server_of_another_version_refuses_waits_for_the_next(tmp_path: Path) -> None:
+    line = EVENT.dump_json(SessionStarted(session_id="session-0001", at=datetime.now(UTC)))
+    outbox = Outbox(tmp_path, "session-0001")
+    outbox.put(line).result(10)
+    connection = Refusing("It is of another version.")
+    delivery = Delivery(outbox, connection, tmp_path)  # type: ignore[arg-type]
+    delivery.start()
+    async with asyncio.timeout(60):
+        while not connection.asked:
+            await asyncio.sleep(0.001)
+        assert [entry.line for entry in outbox.waiting(9)] == [line]
+        connection.differs = ""
+        while outbox.waiting(9):
+            await asyncio.sleep(0.001)
+    await delivery.finish(0)
+    assert outbox.close(10)
+    assert (tmp_path / f"session-0001{REFUSED}").read_bytes() == line + b"\n"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from tacit.lsp.status import Status
@@ -52,6 +53,16 @@ class ServerConnection:
     def client(self) -> "TacitClient | None":
         """None: no server is known to be there; one is being looked for."""
         return self._client if self._up.is_set() else None
+
+    @property
+    def differs(self) -> str:
+        """A sentence if the server is of another version than this process, which an upgrade beside a running one leaves."""
+        if self.server is None or self.server.version == (own := version("tacit")):
+            return ""
+        return (
+            f"Tacit's server is of version {self.server.version} and this is {own}: stop it with `tacit down`, and the new one "
+            "starts by itself."
+        )
 
     def seek(self) -> None:
         """Find or start a server, if that is not already under way."""
@@ -131,7 +142,7 @@ class ServerConnection:
                 asyncio.get_running_loop().call_soon(self.seek)
                 return
             if self.server.engine_ready:
-                self._status.say("ready", "Tacit is ready.")
+                self._status.say("ready", f"Tacit is ready. {self.differs}".rstrip())
                 return
             self._status.say("starting", self.server.engine_message or "The model is being loaded.")
             await asyncio.sleep(pause)

@@ -1,6 +1,7 @@
 """Takes the outbox to the server: this session's events as they come, and what dead sessions left. Touches both, no files else.
 
-An event leaves the outbox only after the server has acknowledged it. A server that is away is tried again, less and less often.
+An event leaves the outbox only after the server has acknowledged it. A server that is away, or that refuses an event while it is
+of another version, is tried again, less and less often.
 """
 
 import asyncio
@@ -133,6 +134,10 @@ class Delivery:
             await client.send_events(events)
         except BadRequest as error:
             if len(events) == 1:
+                if differs := self._connection.differs:
+                    # It may only not know it yet, or not any more: it waits for one that is like us.
+                    log.warning("the server refuses an event, which is kept. %s", differs)
+                    return None
                 log.warning("the server refuses an event, which is set aside: %s", error)
                 return []
             return await self._halves(events)
