@@ -11,6 +11,7 @@ from uuid import uuid4
 from pydantic import Field, TypeAdapter
 
 from tacit.protocol.completion import Context, Generation, Task, Trigger, Wire
+from tacit.protocol.debugging import Check, DebugKind, Diagnostic, Draw
 
 Horizon = Literal["10s", "2m", "10m", "save", "close"]
 """When settled text is read. `close`: the document or the session ended first; not a horizon of the reward."""
@@ -71,6 +72,25 @@ class Suggested(SuggestionEvent):
     context_sha256: str = Field(max_length=64)
     text: str
     """What was offered: the generated text as cut by the stop rules."""
+class DebugRecord(Wire):
+    """Of a suggestion of the `debug` task: what was asked, and everything that was drawn."""
+
+    kind: DebugKind
+    conversation: str = Field(default="", max_length=64)
+    """The same for all answers of one; empty: a fix."""
+    diagnostics: tuple[Diagnostic, ...] = Field(default=(), max_length=32)
+    """The first is the one that it is about."""
+    trace: str = Field(default="", max_length=200_000)
+    original: str = ""
+    """Of a fix: what `Suggested.text` takes the place of, whole lines."""
+    reason: str = ""
+    """Of a fix in the model's words; of one that was withheld: why."""
+    confidence: float | None = Field(default=None, ge=0, le=1)
+    checks: tuple[Check, ...] = ()
+    draws: tuple[Draw, ...] = Field(default=(), max_length=64)
+    """In order; `Suggested.generation` is the one that was shown, of a fix that was withheld the last."""
+
+
     generation: Generation
     trigger: Trigger
     p_show: float = Field(gt=0, le=1)
@@ -97,6 +117,8 @@ class Shown(SuggestionEvent):
 
 class Accepted(SuggestionEvent):
     kind: Literal["accepted"] = "accepted"
+    debug: DebugRecord | None = None
+    """Of the `debug` task only. Then `text` is the fix (the lines that it changes, as they become) or the answer's text."""
     accepted_chars: int = Field(ge=1)
     """How much of the suggestion is in the document through acceptance, from its start, typed-through part included."""
     total_chars: int = Field(ge=1)
@@ -157,6 +179,26 @@ class Rated(SuggestionEvent):
 
 
 MOST_TEXT: Final = 1_000_000
+class DiagnosticChecked(SuggestionEvent):
+    """After a fix was applied: what the editor's tools say of the file, where they have spoken since."""
+
+    kind: Literal["diagnostic_checked"] = "diagnostic_checked"
+    horizon: Horizon
+    elapsed_ms: float = Field(ge=0)
+    """Since the fix was applied."""
+    gone: bool
+    """What the fix was for is not reported any more."""
+    new_errors: int = Field(default=0, ge=0)
+    """Errors of the file that were not reported when the fix was asked for."""
+
+
+class AskedAgain(SuggestionEvent):
+    """The same question about the same file, later: this answer did not settle it."""
+
+    kind: Literal["asked_again"] = "asked_again"
+    after_ms: float = Field(ge=0)
+
+
 """Characters of a document that is recorded."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -237,6 +279,8 @@ EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 TextState = Literal["exact", "last_known", "closed", "gap"]
+    | DiagnosticChecked
+    | AskedAgain
 """exact: a later event of the same opening confirms the text. last_known: nothing later is recorded. closed: the document was
 not open; this is its text when it was closed last. gap: what stood there is not recorded."""
 

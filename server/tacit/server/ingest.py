@@ -16,6 +16,7 @@ from sqlmodel import Session
 
 from tacit.protocol.completion import Context
 from tacit.protocol.events import (
+    DebugRecord,
     Event,
     EventAck,
     Rated,
@@ -147,7 +148,27 @@ def redacted(event: Event, before: str = "") -> Event:
             return event
 
 
+def _masked_debug(debug: DebugRecord) -> DebugRecord:
+    """A draw in which a secret is found keeps its words, masked, and loses the tokens, which spell it."""
+    draws = []
+    for draw in debug.draws:
+        messages = tuple(message.model_copy(update={"text": mask(message.text)}) for message in draw.messages)
+        text = mask(draw.text)
+        if (messages, text) != (draw.messages, draw.text):
+            generation = draw.generation.model_copy(update={"tokens": (), "logprobs": ()})
+            draw = draw.model_copy(update={"messages": messages, "text": text, "generation": generation})
+        draws.append(draw)
+    diagnostics = tuple(one.model_copy(update={"message": redact(one.message)}) for one in debug.diagnostics)
+    said = {"trace": redact(debug.trace), "original": redact(debug.original), "reason": redact(debug.reason)}
+    return debug.model_copy(update={"draws": tuple(draws), "diagnostics": diagnostics, **said})
+
+
 def _redacted_suggestion(event: Suggested) -> Suggested:
+    if event.debug is not None:
+        debug = _masked_debug(event.debug)
+        spelled = any(draw.generation.tokens for draw in event.debug.draws) and debug.draws != event.debug.draws
+        update = {"generation": event.generation.model_copy(update={"tokens": (), "logprobs": ()})} if spelled else {}
+        event = event.model_copy(update={"debug": debug, **update})
     old = event.context
     prefix, suffix = redact(old.prefix), redact(old.suffix)
     text = redact_after(last_line(prefix), event.text)
@@ -155,8 +176,8 @@ def _redacted_suggestion(event: Suggested) -> Suggested:
     if (prefix, suffix, snippets, text) == (old.prefix, old.suffix, old.snippets, event.text):
         return event
     context = Context(path=old.path, language=old.language, prefix=prefix, suffix=suffix, snippets=snippets)
-    update: dict[str, Any] = {"context": context, "context_sha256": context.digest(), "text": text}
+    changes: dict[str, Any] = {"context": context, "context_sha256": context.digest(), "text": text}
     if text != event.text:
         # The tokens spell the secret as well.
-        update["generation"] = event.generation.model_copy(update={"tokens": (), "logprobs": ()})
-    return event.model_copy(update=update)
+        changes["generation"] = event.generation.model_copy(update={"tokens": (), "logprobs": ()})
+    return event.model_copy(update=changes)
