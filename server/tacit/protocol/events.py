@@ -62,16 +62,6 @@ class Recent(Wire):
     """Since the last one was shown; None: it is the first."""
 
 
-class Suggested(SuggestionEvent):
-    """A suggestion was generated: the whole record of the draw. Sent once, before any other event about it."""
-
-    kind: Literal["suggested"] = "suggested"
-    project: str = Field(max_length=64)
-    task: Task = "completion"
-    context: Context
-    context_sha256: str = Field(max_length=64)
-    text: str
-    """What was offered: the generated text as cut by the stop rules."""
 class DebugRecord(Wire):
     """Of a suggestion of the `debug` task: what was asked, and everything that was drawn."""
 
@@ -91,6 +81,16 @@ class DebugRecord(Wire):
     """In order; `Suggested.generation` is the one that was shown, of a fix that was withheld the last."""
 
 
+class Suggested(SuggestionEvent):
+    """A suggestion was generated: the whole record of the draw. Sent once, before any other event about it."""
+
+    kind: Literal["suggested"] = "suggested"
+    project: str = Field(max_length=64)
+    task: Task = "completion"
+    context: Context
+    context_sha256: str = Field(max_length=64)
+    text: str
+    """What was offered: the generated text as cut by the stop rules."""
     generation: Generation
     trigger: Trigger
     p_show: float = Field(gt=0, le=1)
@@ -107,6 +107,8 @@ class DebugRecord(Wire):
     p_kept: float | None = Field(default=None, ge=0, le=1)
     """What the show policy predicted; None: it was not asked."""
     recent: Recent | None = None
+    debug: DebugRecord | None = None
+    """Of the `debug` task only. Then `text` is the fix (the lines that it changes, as they become) or the answer's text."""
 
 
 class Shown(SuggestionEvent):
@@ -117,8 +119,6 @@ class Shown(SuggestionEvent):
 
 class Accepted(SuggestionEvent):
     kind: Literal["accepted"] = "accepted"
-    debug: DebugRecord | None = None
-    """Of the `debug` task only. Then `text` is the fix (the lines that it changes, as they become) or the answer's text."""
     accepted_chars: int = Field(ge=1)
     """How much of the suggestion is in the document through acceptance, from its start, typed-through part included."""
     total_chars: int = Field(ge=1)
@@ -169,16 +169,6 @@ class Settled(SuggestionEvent):
     2,000 characters; for a rejected suggestion, what was typed instead."""
 
 
-class Rated(SuggestionEvent):
-    kind: Literal["rated"] = "rated"
-    value: Literal[-1, 1]
-    flag: RatingFlag | None = None
-    correction: str | None = Field(default=None, max_length=20_000)
-    """What it should have been: supplies y*."""
-    comment: str = Field(default="", max_length=2000)
-
-
-MOST_TEXT: Final = 1_000_000
 class DiagnosticChecked(SuggestionEvent):
     """After a fix was applied: what the editor's tools say of the file, where they have spoken since."""
 
@@ -199,6 +189,16 @@ class AskedAgain(SuggestionEvent):
     after_ms: float = Field(ge=0)
 
 
+class Rated(SuggestionEvent):
+    kind: Literal["rated"] = "rated"
+    value: Literal[-1, 1]
+    flag: RatingFlag | None = None
+    correction: str | None = Field(default=None, max_length=20_000)
+    """What it should have been: supplies y*."""
+    comment: str = Field(default="", max_length=2000)
+
+
+MOST_TEXT: Final = 1_000_000
 """Characters of a document that is recorded."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -269,6 +269,8 @@ Event = Annotated[
     | Undone
     | Settled
     | Rated
+    | DiagnosticChecked
+    | AskedAgain
     | TextSnapshot
     | TextChanged
     | TextClosed,
@@ -279,8 +281,6 @@ EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 TextState = Literal["exact", "last_known", "closed", "gap"]
-    | DiagnosticChecked
-    | AskedAgain
 """exact: a later event of the same opening confirms the text. last_known: nothing later is recorded. closed: the document was
 not open; this is its text when it was closed last. gap: what stood there is not recorded."""
 
