@@ -98,6 +98,15 @@ def test_the_budget_is_kept() -> None:
     assert likelihood(bounded_model, "base") < likelihood(bounded_model, CANDIDATE) < likelihood(free, CANDIDATE)
 
 
+def test_the_budget_is_kept_where_no_draw_is_of_this_base() -> None:
+    """After a change of the base only what was written is learned from: then the budget is measured on that."""
+    samples = [dataclasses.replace(one, tokens=(), logprobs=(), kept=(), blame=()) for one in SAMPLES]
+    model = policy()
+    result = learn(model, dataclasses.replace(SETTINGS, kl_budget=0.1), samples)
+    assert 0 < result.kl_serving <= 0.1 and 0 < result.share < 1
+    assert likelihood(model, "base") < likelihood(model, CANDIDATE)
+
+
 def test_the_same_seed_takes_the_same_steps() -> None:
     first, second, other = policy(), policy(), policy()
     learn(first)

@@ -72,6 +72,8 @@ def test_a_night_was_missed_if_its_time_lies_between() -> None:
     assert missed(trigger, three - hour, three + hour)
     assert not missed(trigger, three, three + 20 * hour)
     assert missed(trigger, three - 100 * hour, three - 99 * hour + 30 * hour)
+    # Tried by a clock that was years ahead: without this nothing would be caught up until then.
+    assert missed(trigger, three + 20_000 * hour, three) and not missed(trigger, three + hour / 2, three)
 
 
 async def _started(home: Home, store: Store, settings: Settings, script: str, **options: float) -> Schedule:

@@ -30,11 +30,12 @@ Features = Callable[[Sample], dict[str, Any]]
 def advantages(samples: Sequence[Sample]) -> list[float]:
     """A of each sample, in order of the argument: clip((R - b(x))/s, -2, 2); 0 where there is no label.
 
+    All 0 where labels are of one kind, nothing kept or everything: what is left are differences between ways to say no.
     s is a running deviation in order of time, never that of a batch: a batch of one would give zero.
     """
     order = sorted((i for i, s in enumerate(samples) if s.reward.labelled), key=lambda i: samples[i].at)
     result = [0.0] * len(samples)
-    if not order:
+    if len({samples[i].reward.value > 0 for i in order}) < 2:
         return result
     rewards = np.array([samples[i].reward.value for i in order])
     residuals = rewards - expected([samples[i] for i in order], rewards)

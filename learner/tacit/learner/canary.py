@@ -43,7 +43,7 @@ async def judge_all(client: TacitClient) -> list[CanaryInfo]:
 async def judge(client: TacitClient, canary: CanaryInfo) -> CanaryInfo:
     """Conflict: it does not run any more."""
     arms: dict[str, dict[str, list[Decision]]] = {name: defaultdict(list) for name in (canary.adapter, canary.live)}
-    async for record in client.export(canary.project, canary.task, since=canary.started_at):
+    async for record in client.export(canary.project, canary.task, since=canary.started_at, unreadable=lambda what: None):
         suggestion = record.suggestion
         arm = arms.get(suggestion.generation.policy_version)
         if arm is not None and (decision := decided(record)) is not None:

@@ -78,6 +78,8 @@ def readable(report: Mapping[str, Any]) -> str:
             f"- {found['training']} for training, {found['hindsight']} of them with text that was written instead; "
             f"{found['held_out']} held out; {found['sessions']} sessions.",
         ]
+    if report.get("remarks"):
+        lines += ["", "## What was odd in the log", "", *(f"- {remark}" for remark in report["remarks"])]
     trained = report.get("training")
     if trained:
         lines += [

@@ -11,22 +11,26 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import Any, Literal, TypeVar
 
 from tacit.learner import report as reporting
+from tacit.learner import soundness
 from tacit.learner.checkpoint import discard
-from tacit.learner.gate import FORGETTING, MIN_HELD_OUT, Check, tried_on
+from tacit.learner.gate import FORGETTING, MIN_HELD_OUT, Check, nothing_logged, tried_on
 from tacit.learner.handing_over import hand_over
 from tacit.learner.night import PROBE_TOKENS, Model, Night, Progress
-from tacit.learner.objective import named
+from tacit.learner.objective import READS_WRITTEN, named
 from tacit.learner.publish import publish
 from tacit.learner.reward import reward
 from tacit.learner.samples import Sample, split
 from tacit.learner.show_policy import Choice, refit
+from tacit.learner.soundness import Log
 from tacit.learner.train import Stopped, TrainSettings
 from tacit.learner.trial import Step, TrialSettings
 from tacit.protocol.adapters import ProbeRequest, RunInfo, RunRequest, RunState, RunUpdate
@@ -118,12 +122,13 @@ async def learn(
         shutil.rmtree(home.runs / run.id / "adapter", ignore_errors=True)
     if state != "interrupted":
         report["show_policy"] = await refit(client, home, options.reward_model)
+    message = " ".join((message, *report.get("remarks", ())))
     report |= {"state": state, "summary": message, "seconds": round(time.monotonic() - began, 1)}
     folder = home.runs / run.id
     reporting.write(folder, report)
     if state != "interrupted":
         discard(folder)
-    _forget_old_runs(home)
+    _forget_old_runs(home, folder)
     # Stopped because the server had ended it already: that is no failure.
     with contextlib.suppress(Conflict) if state == "interrupted" else contextlib.nullcontext():
         await _end(client, run, state, message)
@@ -140,11 +145,13 @@ async def _learn(
             "The server has no base model yet.", mend="Wait until `tacit status` says that the engine is ready."
         )
     steps.progress("exporting", 0, 1)
-    records, known = await _fresh(client, home, options.project, run.parent)
+    log = await _fresh(client, home, options.project, run.parent)
+    records, known = log.fresh, log.known
+    remarks = report["remarks"] = list(log.remarks)
     labelled = sum(reward(record).labelled for record in records)
-    if labelled < options.min_samples:
+    if labelled < options.min_samples or not labelled:
         report["counts"] = reporting.counts(known + len(records), [], [], [])
-        return "skipped", _too_few(labelled, known, options.min_samples)
+        return "skipped", _too_few(records, known, options.min_samples)
 
     model = Model(Path(status.model_path), status.model_sha256)
     night = await steps.do(lambda: Night(home, model, run.parent, steps.progress))
@@ -157,6 +164,12 @@ async def _learn(
             f"{labelled} suggestions have a label, but only {written} of the {len(held_out)} held-out ones show what was written "
             f"instead; {MIN_HELD_OUT} are needed to tell whether a night helps. Nothing was changed."
         )
+    if one := soundness.one_kind(s.reward for s in training):
+        remarks.append(one)
+        if options.objective not in READS_WRITTEN:
+            return "skipped", f"`{options.objective}` learns from rewards alone. Nothing was changed."
+    if other := soundness.other_bases((record.suggestion.generation.model for record in records), model.sha256):
+        remarks.append(other)
     await steps.do(lambda: night.load(options.seed))
 
     done: list[Check] = []
@@ -166,7 +179,9 @@ async def _learn(
         report["checks"] = reporting.checks(done)
         return not any(check.refused for check in checks)
 
-    if not await passed([await steps.do(lambda: night.check_logs(samples))]):
+    comparable = any(soundness.drawn_here(record, model.sha256) for record in records)
+    logs = await steps.do(lambda: night.check_logs(samples)) if comparable else nothing_logged("logged draws")
+    if not await passed([logs]):
         return "refused", f"Nothing was trained. {done[-1].message}"
 
     candidate = home.runs / run.id / "adapter"
@@ -192,7 +207,8 @@ async def _learn(
         f" {c.message}" for c in done if c.name == "held-out perplexity" or c.verdict == "inconclusive"
     )
     report["canary_share"] = share
-    lineage = {s.suggestion_id for s in training} | _lineage(home, run.parent)
+    learned = {s.suggestion_id for s in training}
+    lineage = learned | {copy for name in learned for copy in log.copies.get(name, ())} | _lineage(home, run.parent)
     published = {**report, "state": "published", "summary": message}
     tokenizer = await steps.do(night.tokenizer.digest)
     folder = publish(home, run, candidate, published, lineage, model.sha256, tokenizer)
@@ -286,20 +302,28 @@ async def _engine(client: TacitClient) -> None:
 async def _dry_run(client: TacitClient, home: Home, options: LearnOptions) -> Outcome:
     infos = {info.project: info for info in await client.projects()}
     parent = infos[options.project].policy_version if options.project in infos else BASE_POLICY
-    records, known = await _fresh(client, home, options.project, parent)
-    labelled = sum(reward(record).labelled for record in records)
-    if labelled < options.min_samples:
-        return Outcome("skipped", _too_few(labelled, known, options.min_samples), "", "", {"labelled": labelled}, None)
-    message = f"{labelled} suggestions have a label (minimum {options.min_samples}): a run would train from `{parent}`."
-    return Outcome("skipped", f"{message} This was a dry run: nothing was changed.", "", "", {"labelled": labelled}, None)
+    log = await _fresh(client, home, options.project, parent)
+    labelled = sum(reward(record).labelled for record in log.fresh)
+    if labelled < options.min_samples or not labelled:
+        message = _too_few(log.fresh, log.known, options.min_samples)
+    else:
+        message = (
+            f"{labelled} suggestions have a label (minimum {options.min_samples}): a run would train from `{parent}`. This was a "
+            "dry run: nothing was changed."
+        )
+    found = {"labelled": labelled, "remarks": list(log.remarks)}
+    return Outcome("skipped", " ".join((message, *log.remarks)), "", "", found, None)
 
 
-async def _fresh(client: TacitClient, home: Home, project: str, parent: str) -> tuple[list[SuggestionRecord], int]:
-    """(records that the parent has not learned from, how many it has): a line of adapters learns from each of them once."""
-    learned = _lineage(home, parent)
-    records = [record async for record in client.export(project)]
-    fresh = [record for record in records if record.suggestion.suggestion_id not in learned]
-    return fresh, len(records) - len(fresh)
+async def _fresh(client: TacitClient, home: Home, project: str, parent: str) -> Log:
+    """What the parent has not learned from: a line of adapters learns from each draw once."""
+    unreadable: list[str] = []
+    records = [record async for record in client.export(project, unreadable=unreadable.append)]
+    log = soundness.sound(records, _lineage(home, parent), datetime.now(UTC))
+    if not unreadable:
+        return log
+    said = f"{len(unreadable)} stored suggestions cannot be read and were left out (the first: {unreadable[0]})."
+    return replace(log, remarks=(said, *log.remarks))
 
 
 def _lineage(home: Home, version: str) -> set[str]:
@@ -310,16 +334,24 @@ def _lineage(home: Home, version: str) -> set[str]:
     return {json.loads(line)["suggestion_id"] for line in path.read_text(encoding="utf-8").splitlines() if line}
 
 
-def _too_few(labelled: int, known: int, needed: int) -> str:
-    more = f" ({known} were learned from before)" if known else ""
-    return f"{labelled} labelled suggestions{more}, {needed} are needed: nothing was changed."
+def _too_few(records: Sequence[SuggestionRecord], known: int, needed: int) -> str:
+    before = f" ({known} were learned from before)" if known else ""
+    if not records:
+        return f"There is no new suggestion to learn from{before}: nothing was changed."
+    verdicts = [reward(record) for record in records]
+    labelled = sum(verdict.labelled for verdict in verdicts)
+    why = Counter(verdict.censored for verdict in verdicts if not verdict.labelled)
+    reasons = ", ".join(f"{count} {what}" for what, count in why.most_common())
+    rest = f" {len(verdicts) - labelled} have no label: {reasons}." if why else ""
+    return f"{labelled} labelled suggestions{before}, {max(1, needed)} are needed: nothing was changed.{rest}"
 
 
 def _why(checks: Sequence[Check]) -> str:
     return "The gate said no; what served goes on serving. " + " ".join(c.message for c in checks if c.refused)
 
 
-def _forget_old_runs(home: Home) -> None:
-    folders = sorted((f for f in home.runs.iterdir() if f.is_dir()), key=lambda f: f.stat().st_mtime, reverse=True)
-    for folder in folders[KEPT_RUNS:]:
+def _forget_old_runs(home: Home, mine: Path) -> None:
+    """mine: of this run; where the clock was set back it is not the newest by its time."""
+    folders = [folder for folder in home.runs.iterdir() if folder.is_dir() and folder != mine]
+    for folder in sorted(folders, key=lambda f: f.stat().st_mtime, reverse=True)[KEPT_RUNS - 1 :]:
         shutil.rmtree(folder, ignore_errors=True)

@@ -22,7 +22,8 @@ from typing import Final
 from rapidfuzz.distance import Levenshtein
 
 from tacit.learner.reward import Reward, edit_distance, reward
-from tacit.protocol.completion import PROMPT_FORMAT, Context, Generation
+from tacit.learner.soundness import drawn_here, usable_draw
+from tacit.protocol.completion import Context, Generation
 from tacit.protocol.events import Accepted, Rated, Rejected, Settled, SuggestionRecord, TypedThrough
 from tacit.protocol.fim import QWEN, FimTokens, prompt_tokens
 
@@ -61,7 +62,8 @@ class Sample:
     prompt: tuple[int, ...]
     tokens: tuple[int, ...]
     """The sampled tokens that made the offered text; what was drawn after the cut was never shown. Empty: the draw
-    cannot be used (another base model, a prompt of another format, or a text that its tokens do not spell)."""
+    cannot be used (another base model, a prompt of another format, a text that its tokens do not spell, log-probabilities
+    that are none)."""
     logprobs: tuple[float, ...]
     """log μ of each, at `temperature`."""
     kept: tuple[float, ...]
@@ -94,7 +96,7 @@ def sample_of(record: SuggestionRecord, tokenize: Tokenize, detokenize: Detokeni
     verdict = reward(record)
     written = written_of(record)
     drawn, logprobs, ends = _shown_tokens(suggestion.generation, suggestion.text, detokenize)
-    if suggestion.generation.model != model or suggestion.generation.prompt_format != PROMPT_FORMAT:
+    if not drawn_here(record, model) or not usable_draw(logprobs, suggestion.generation.temperature):
         drawn, logprobs, ends = (), (), ()
     target = _written_tokens(written, tokenize, detokenize) if written else ()
     return Sample(

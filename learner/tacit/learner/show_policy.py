@@ -108,7 +108,10 @@ async def refit(client: TacitClient, home: Home, choice: Choice = "trees") -> di
     """Fit it on every project's records, one home being one developer's; returns what the report says of it. Never raises."""
     try:
         found = [
-            e for info in await client.projects() async for r in client.export(info.project) if (e := labelled(r)) is not None
+            example
+            for info in await client.projects()
+            async for record in client.export(info.project, unreadable=lambda what: None)
+            if (example := labelled(record)) is not None
         ]
         try:
             in_use = read(home.show_policy)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from tacit.learner.checkpoint import Checkpoints, Place, moments, restore
+from tacit.learner.influence import capped
 from tacit.learner.loss import Coefficients, LossInputs, token_kl
 from tacit.learner.objective import OBJECTIVES, READS_WRITTEN, useful
 from tacit.learner.policy import CANDIDATE, Policy, Tree, pack
@@ -82,6 +83,8 @@ class TrainResult:
 class _Item:
     sample: Sample
     advantage: float
+    exposure: float
+    """e: what showing it to few counts for, as far as `influence` lets it."""
     tree: Tree
     base: Tensor
     serving: Tensor
@@ -105,11 +108,12 @@ def train(
     halt = stop or Event()
     torch.manual_seed(settings.seed)
     budget = settings.pack_tokens or (640 if policy.device.type == "cpu" else 8192)
-    chosen = [(s, a) for s, a in zip(samples, advantages, strict=True) if useful(s, a, objective)]
+    exposures = exposure(samples)
+    chosen = [(s, a, e) for s, a, e in zip(samples, advantages, exposures, strict=True) if useful(s, a, objective)]
 
     # What the fixed policies say at the scored positions, as hidden states.
     items: list[_Item] = []
-    for count, (sample, advantage) in enumerate(chosen):
+    for count, (sample, advantage, counts) in enumerate(chosen):
         _check(halt)
         progress("references", count, len(chosen))
         reads = objective in READS_WRITTEN and sample.hindsight > 0
@@ -123,7 +127,7 @@ def train(
             if serving != BASE_POLICY:
                 with policy.acting(serving):
                     live = policy.hidden(packed)
-        items.append(_Item(sample, advantage, tree, base, live))
+        items.append(_Item(sample, advantage, counts, tree, base, live))
 
     order = random.Random(settings.seed)
     batches: list[list[_Item]] = []
@@ -209,16 +213,18 @@ def _shorten(
     """Go back towards `start` until KL(serving‖new) is within the budget. Returns (share of the step that is left, KL)."""
     parameters = policy.trainable()
     end = [p.detach().clone() for p in parameters]
-    drawn = [item for item in sorted(items, key=lambda item: item.sample.at) if item.sample.tokens]
-    drawn = drawn[:: max(1, len(drawn) // KL_SEQUENCES)][:KL_SEQUENCES]
-    if not drawn:
+    ordered = sorted(items, key=lambda item: item.sample.at)
+    # After a change of the base no draw is of this one: what was written is what the budget can be measured on.
+    measured = [item for item in ordered if item.sample.tokens] or [item for item in ordered if item.tree.branches[1]]
+    measured = measured[:: max(1, len(measured) // KL_SEQUENCES)][:KL_SEQUENCES]
+    if not measured:
         return 1.0, 0.0
     best, best_kl = 0.0, 0.0
     share, too_far = 1.0, float("inf")
     for trial in range(KL_TRIALS):
         progress("measuring the step", trial, KL_TRIALS)
         _move(parameters, start, end, share)
-        kl = _sequence_kl(policy, drawn, pack_budget, halt)
+        kl = _sequence_kl(policy, measured, pack_budget, halt)
         if kl <= kl_budget:
             best, best_kl = share, kl
             if share == 1.0 or kl >= 0.7 * kl_budget:
@@ -238,19 +244,29 @@ def _move(parameters: Sequence[Tensor], start: Sequence[Tensor], end: Sequence[T
 
 
 def _sequence_kl(policy: Policy, items: Sequence[_Item], pack_budget: int, halt: Event) -> float:
-    """Mean over draws of KL(serving‖candidate) summed over the draw's tokens, each at most KL_CAP."""
+    """Mean of KL(serving‖candidate) summed over a draw's tokens, each at most KL_CAP; without one: the written text's."""
     total = 0.0
     with torch.inference_mode():
         for part in _parts(items, pack_budget):
             _check(halt)
-            trees = [Tree(item.sample.prompt, [item.sample.tokens]) for item in part]
+            texts = [item.sample.tokens or item.tree.branches[1] for item in part]
+            trees = [Tree(item.sample.prompt, [text]) for item, text in zip(part, texts, strict=True)]
             found = policy.logits(policy.hidden(pack(trees))).log_softmax(-1)  # [P, V]
-            # The draw is the first branch of each tree: the first rows of its reference.
-            rows = torch.cat([item.serving[: len(item.sample.tokens)] for item in part])
+            # The first branch of each tree that is not empty: the first rows of its reference.
+            rows = torch.cat([item.serving[: len(text)] for item, text in zip(part, texts, strict=True)])
             each = token_kl(policy.logits(rows), found)
-            for sequence in torch.split(each, [len(item.sample.tokens) for item in part]):
+            for sequence in torch.split(each, [len(text) for text in texts]):
                 total += min(float(sequence.sum()), KL_CAP)
     return total / len(items)
+
+
+def exposure(samples: Sequence[Sample]) -> list[float]:
+    """e of each sample: min(1/P(show), 10), less where its label would weigh too much; with its label's weight, nothing outweighs
+    four usual ones."""
+    shown = [min(1 / s.p_show, MAX_SHOW_WEIGHT) for s in samples]
+    weights = [e * s.reward.weight if s.reward.labelled else 0.0 for s, e in zip(samples, shown, strict=True)]
+    bounded = capped(weights, [s.session for s in samples])
+    return [e * may / was if was > 0 else e for e, may, was in zip(shown, bounded, weights, strict=True)]
 
 
 def next_coefficients(now: Coefficients, initial: Coefficients, kl: float, budget: float) -> Coefficients:
@@ -311,7 +327,7 @@ def _inputs(policy: Policy, items: Sequence[_Item], logits: Tensor, drift: float
         reward=floats([item.sample.reward.value if item.sample.reward.labelled else 0.0 for item in items]),
         label_weight=floats([item.sample.reward.weight if item.sample.reward.labelled else 0.0 for item in items]),
         advantage=floats([item.advantage for item in items]),
-        show_weight=floats([min(1 / item.sample.p_show, MAX_SHOW_WEIGHT) for item in items]),
+        show_weight=floats([item.exposure for item in items]),
         temperature=floats([item.sample.temperature for item in items]),
         hindsight=floats([item.sample.hindsight for item in items]),
         group=torch.arange(len(items), device=policy.device),

@@ -4,7 +4,7 @@ Every method raises ServerUnavailable when no server answers, AnswerUnreadable w
 error (errors.py) when it says no.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +31,7 @@ from tacit.protocol.adapters import (
 from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context, PromptSize, Task
 from tacit.protocol.debugging import DEBUG_CHUNK, DebugChunk, DebugRequest, Failed
 from tacit.protocol.events import Event, EventAck, EventBatch, SuggestionRecord, TextAt
+from tacit.protocol.lines import lines
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -86,7 +87,7 @@ class TacitClient:
                 if response.status_code != 200:
                     await response.aread()
                     _raise_for(response)
-                async for line in response.aiter_lines():
+                async for line in lines(response):
                     if not line:
                         continue
                     chunk = _chunk(line)
@@ -121,18 +122,35 @@ class TacitClient:
         return await self._get_list("/v1/projects", ProjectInfo)
 
     async def export(
-        self, project: str, task: Task = "completion", since: datetime | None = None
+        self,
+        project: str,
+        task: Task = "completion",
+        since: datetime | None = None,
+        unreadable: Callable[[str], None] | None = None,
     ) -> AsyncIterator[SuggestionRecord]:
-        """Every suggestion of a project with its events, oldest first. since: received by the server from then on."""
+        """Every suggestion of a project with its events, oldest first. since: received by the server from then on.
+
+        unreadable: called, with what is wrong, for each record that cannot be read and is left out; without it AnswerUnreadable.
+        """
         query: dict[str, str] = {"project": project, "task": task} | ({"since": since.isoformat()} if since else {})
         try:
             async with self._http.stream("GET", "/v1/export", params=query) as response:
                 if response.status_code != 200:
                     await response.aread()
                     _raise_for(response)
-                async for line in response.aiter_lines():
-                    if line:
-                        yield SuggestionRecord.model_validate_json(line)
+                async for line in lines(response):
+                    if not line:
+                        continue
+                    try:
+                        record = SuggestionRecord.model_validate_json(line)
+                    except ValidationError as error:
+                        # Places and kinds of mistakes only: the values are what is in the files.
+                        what = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['type']}" for one in error.errors()[:3])
+                        if unreadable is None:
+                            raise errors.AnswerUnreadable(f"A record of the export cannot be read ({what}).") from None
+                        unreadable(what)
+                        continue
+                    yield record
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
 

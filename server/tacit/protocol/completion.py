@@ -78,6 +78,9 @@ that has no usable propensity."""
 class Generation(Wire):
     """One draw from the policy, complete enough for off-policy learning (LEARNING.md, 'What is being learnt from')."""
 
+    # JSON has neither infinities nor NaN: stored as null, one of them could not be read again.
+    model_config = ConfigDict(allow_inf_nan=False)
+
     tokens: tuple[int, ...]
     """Every token that was sampled, the end-of-text token included when it was drawn. Empty: what is not shown of them held a
     secret, and the draw is not recorded."""

@@ -4,11 +4,11 @@ Every event has an id (made once, kept through every retry: ingestion is idempot
 event about a suggestion names it. Text offsets are code points; times are in the session's own clock.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 from uuid import uuid4
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
 from tacit.protocol.completion import Context, Generation, Task, Trigger, Wire
 from tacit.protocol.debugging import Check, DebugKind, Diagnostic, Draw
@@ -30,9 +30,19 @@ def new_id() -> str:
     return uuid4().hex
 
 
+def _aware(at: datetime) -> datetime:
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_aware)]
+"""One without a zone is UTC: times with and without one cannot be put in order."""
+
+
 class EventBase(Wire):
+    model_config = ConfigDict(allow_inf_nan=False)
+
     id: Identifier = Field(default_factory=new_id)
-    at: datetime
+    at: Moment
     """UTC, of the session's clock."""
     session_id: Identifier
 

@@ -35,6 +35,8 @@ CATCH_UP_SECONDS = 180.0
 STOP_SECONDS = 10.0
 CLOCK_MINUTES = 5
 """The scheduler's timer stands still while the machine sleeps: how late after waking up a night may be noticed."""
+CLOCK_SLACK = timedelta(hours=1)
+"""By so much a clock may be set back without anything having been wrong."""
 CANARY_MINUTES = 10
 """Between two looks at the feedback on canaries: the interval holds however often one looks."""
 ATTEMPT = "nightly/attempt"
@@ -261,6 +263,8 @@ def _weekdays(field: str) -> str:
 
 
 def missed(trigger: CronTrigger, last: datetime, now: datetime) -> bool:
-    """Was there a time between the last attempt and now?"""
+    """Was there a time between the last attempt and now? An attempt in the future tells of a clock that was wrong: yes."""
+    if last > now + CLOCK_SLACK:
+        return True
     due = trigger.get_next_fire_time(None, last.astimezone(trigger.timezone) + timedelta(seconds=1))
     return due is not None and due <= now

@@ -7,7 +7,7 @@ they all say. Who measures the figures is `tacit.learner.trial`; for step 7 `tac
 from tacit.learner.gate.check import Check, Interval, Measure, Verdict, clusters, decided, paired_bootstrap, tried_on
 from tacit.learner.gate.execution import Executed, execution, not_run
 from tacit.learner.gate.forgetting import FORGETTING, Drift, forgetting
-from tacit.learner.gate.integrity import Agreement, agreement, differs
+from tacit.learner.gate.integrity import Agreement, agreement, differs, nothing_logged
 from tacit.learner.gate.replay import (
     MIN_HELD_OUT,
     Generated,
@@ -50,6 +50,7 @@ __all__ = [
     "length",
     "memorised",
     "not_run",
+    "nothing_logged",
     "paired_bootstrap",
     "perplexity",
     "prefix_match",

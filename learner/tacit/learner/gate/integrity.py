@@ -52,6 +52,12 @@ def agreement(name: str, tokens: Sequence[Agreement], bound: float = AGREEMENT) 
     return Check(name, decided(passed), message, figures, (measured,))
 
 
+def nothing_logged(name: str) -> Check:
+    """After a change of the base, or of how prompts are made: no draw can be compared, and none is learned from."""
+    message = "No suggestion was drawn by this base model from prompts as they are made now: there is nothing to compare."
+    return Check(name, "not run", message)
+
+
 Continuation = tuple[Sequence[int], Sequence[float]]
 """(tokens, log-probabilities)"""
 

@@ -19,6 +19,7 @@ from typing import IO, Any
 import httpx
 
 from tacit.protocol.errors import BadRequest, EngineUnavailable, ModelUnavailable
+from tacit.protocol.lines import lines
 from tacit.server.engine.gguf_header import read_vocabulary
 from tacit.server.engine.interface import Drawn, DrawStats, Sampling
 from tacit.server.engine.llama_child import ChildConfig
@@ -273,7 +274,7 @@ class Child:
             async with self._http.stream("POST", "/completion", json=request) as response:
                 if response.status_code != 200:
                     raise _refusal(response.status_code, await response.aread())
-                async for line in response.aiter_lines():
+                async for line in lines(response):
                     if not line.startswith("data: "):
                         continue
                     chunk: dict[str, Any] = json.loads(line[6:])
