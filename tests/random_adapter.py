@@ -23,6 +23,7 @@ def write_random_adapter(folder: Path, base: Path, seed: int, *, rank: int = 4, 
             tensors[f"{name}.lora_B.weight"] = draw.normal(0, scale, (outputs, rank)).astype(np.float32)
     folder.mkdir(parents=True)
     save_file(tensors, folder / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "bias": "none"}
+    modules = [module.rpartition(".")[2] for module in MODULES]
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "bias": "none", "target_modules": modules}
     (folder / "adapter_config.json").write_text(json.dumps(config))
     return folder

@@ -1,10 +1,13 @@
 """The base model for training: a GGUF file dequantised once, kept as safetensors in the cache. Touches that cache only.
 
 What the engine serves (llama.cpp, Q4_K_M) and what is trained here are the same weights, dequantised and rounded to bf16.
+`python -m tacit.learner.base GGUF SHA256` makes the folder and prints where it is, as one line of JSON: for other engines.
 """
 
+import json
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -17,7 +20,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, modeling_gguf_pytorch_utils
 from transformers.utils import logging as transformers_logging
 
-from tacit.protocol.errors import ModelUnavailable
+from tacit.protocol.errors import ModelUnavailable, TacitError
 from tacit.protocol.home import Home
 
 
@@ -26,7 +29,7 @@ def prepare(gguf: Path, digest: str, home: Home) -> Path:
 
     digest: sha256 of the GGUF file. ModelUnavailable if transformers cannot read it.
     """
-    folder = home.cache / f"base-{digest[:24]}"
+    folder = home.base_folder(digest)
     if folder.exists():
         return folder
     home.cache.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -104,3 +107,17 @@ def quiet() -> None:
     reader: Any = modeling_gguf_pytorch_utils
     if not isinstance(reader.tqdm, partial):
         reader.tqdm = partial(reader.tqdm, disable=True)
+
+
+def main(gguf: str, digest: str) -> int:
+    try:
+        folder = prepare(Path(gguf), digest, Home.from_environment())
+    except TacitError as error:
+        print(json.dumps({"error": str(error)}))
+        return 1
+    print(json.dumps({"folder": str(folder)}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:3]))

@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "lsp": "tacit.cli.commands:lsp",
     "doctor": "tacit.cli.doctor:doctor",
     "models": "tacit.cli.models:models",
+    "engines": "tacit.cli.engines:engines",
     "learn": "tacit.cli.learning:learn",
     "adapters": "tacit.cli.learning:adapters",
     "why": "tacit.cli.why:why",

@@ -88,6 +88,7 @@ def examine() -> list[Finding]:
         check_disk,
         check_settings,
         check_model,
+        check_engines,
         check_server,
     )
     for check in checks:
@@ -232,16 +233,42 @@ def check_model(home: Home) -> list[Finding]:
     from tacit.server.settings import Settings
 
     try:
-        name = Settings.load(home).model
+        settings = Settings.load(home)
     except SettingError:
         return []  # said by the settings' own check
+    name = settings.model
     if name == "auto":
-        name = choose(read_hardware()).model
+        name = choose(read_hardware(), settings.engine).model
     if "/" not in name and not (model := find(name)).path.exists():
         mend = f"Run `tacit models pull {name}`, or `tacit up`, which does it."
         return [Finding("model", "warn", f"{name} ({model.size / 1e6:,.0f} MB) is not in {models_dir()} yet", mend)]
     resolved = resolve(name)
     return [Finding("model", "ok", f"{name}, sha256 verified: {resolved.path}")]
+
+
+def check_engines(home: Home) -> list[Finding]:
+    """vLLM, where it is installed or wanted: what is known to keep it from starting. Starts its Python, not vLLM."""
+    from tacit.server.engine.environments import installed, traps, vllm_environment
+    from tacit.server.settings import Settings
+
+    try:
+        settings = Settings.load(home)
+    except SettingError:
+        return []  # said by the settings' own check
+    wanted = settings.engine == "vllm" and not settings.vllm_url
+    environments = {environment.python: environment for environment in installed(home)}
+    if wanted or settings.vllm_python:
+        try:
+            used = vllm_environment(home, settings.vllm_python)
+        except TacitError as error:
+            return [Finding("vllm", "fail" if wanted else "warn", error.message, error.mend)]
+        environments[used.python] = used
+    findings = []
+    for environment in environments.values():
+        bad = [Finding("vllm", "fail", trap.message, trap.mend) for trap in traps(environment, _gpu_is_here())]
+        versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
+        findings += bad or [Finding("vllm", "ok", f"{versions}: {environment.python}")]
+    return findings
 
 
 def check_server(home: Home) -> list[Finding]:

@@ -117,8 +117,8 @@ def _used() -> tuple[str, str]:
     from tacit.server.models.choose import choose, read_hardware
     from tacit.server.settings import Settings
 
-    setting = Settings.load(Home.from_environment()).model
-    if setting != "auto":
-        return setting, f"{setting} is used because the setting `model` says so."
-    choice = choose(read_hardware())
+    settings = Settings.load(Home.from_environment())
+    if settings.model != "auto":
+        return settings.model, f"{settings.model} is used because the setting `model` says so."
+    choice = choose(read_hardware(), settings.engine)
     return choice.model, choice.reason

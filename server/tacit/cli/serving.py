@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tacit.server.models import ResolvedModel
+    from tacit.server.settings import Settings
 
-START_SECONDS = 300.0
-"""For a server to load its model; fetching it is not part of this."""
+START_SECONDS = 900.0
+"""For a server to load its model; fetching it is not part of this. vLLM takes three minutes on two busy cores."""
 LOOK_SECONDS = 0.1
 END_SECONDS = 30.0
 """For a server that was told to end: requests have 5 s, a learner 10."""
@@ -48,12 +49,19 @@ EDITORS = """\
 [bold]Helix, Zed, JetBrains, any other[/bold] they run `{tacit} lsp` on stdio; settings for each: {settings}"""
 
 
+EngineOption = Annotated[
+    str | None, typer.Option("--engine", help="Instead of the setting `engine`: `embedded` or `vllm`.", metavar="NAME")
+]
+
+
 def serve(
     detach: Annotated[bool, typer.Option("--detach", help="Start it in the background; return when it answers.")] = False,
+    engine: EngineOption = None,
 ) -> None:
     """Only the server, in the foreground until Ctrl-C. The model is fetched behind it if it is missing."""
     from tacit.server.settings import Settings
 
+    _choose(engine)
     home = Home.from_environment()
     settings = Settings.load(home)
     if detach:
@@ -85,6 +93,7 @@ async def _serve_detached(home: Home) -> None:
 
 def up(
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
+    engine: EngineOption = None,
 ) -> None:
     """Start everything: fetch the model the first time, serve, check with one real completion, say how to connect an editor."""
     from rich.console import Console
@@ -92,15 +101,27 @@ def up(
     from tacit.server.schedule import nightly_trigger
     from tacit.server.settings import Settings
 
+    _choose(engine)
     home = Home.from_environment()
     settings = Settings.load(home)
+    if settings.engine == "vllm" and not settings.vllm_url:
+        from tacit.server.engine.environments import vllm_environment
+
+        # Else the server would say it, and go on looking for it.
+        vllm_environment(home, settings.vllm_python)
     # Before a model is fetched, and said by this process rather than by a server in the background.
     nightly_trigger(settings.nightly, home)
     console = Console(highlight=False, soft_wrap=True)
     if asyncio.run(_up_already(home, console)):
         return
-    model = _fetched(settings.model, home, console)
+    model = _fetched(settings, home, console)
     asyncio.run(_up_detached(home, console) if detach else _up_here(home, console, model))
+
+
+def _choose(engine: str | None) -> None:
+    """For this process and the one that it may start in the background: the environment comes before config.toml."""
+    if engine is not None:
+        os.environ["TACIT_ENGINE"] = engine
 
 
 async def _up_already(home: Home, console: "Console") -> bool:
@@ -115,12 +136,13 @@ async def _up_already(home: Home, console: "Console") -> bool:
     return True
 
 
-def _fetched(name: str, home: Home, console: "Console") -> "ResolvedModel":
+def _fetched(settings: "Settings", home: Home, console: "Console") -> "ResolvedModel":
     from tacit.cli.models import fetch_bar
     from tacit.server.models import resolve
 
+    name = settings.model
     with fetch_bar("model" if name == "auto" else name) as (progress, notice):
-        model = resolve(name, progress, notice)
+        model = resolve(name, progress, notice, engine=settings.engine)
     console.print(f"Model: {model.model.name}. {model.reason}", markup=False)
     console.print(f'To use another one: model = "NAME" in {home.config} (names: `tacit models list`).', markup=False)
     return model

@@ -71,6 +71,10 @@ class Home:
         """What can be made again: converted adapters, dequantised base weights."""
         return self.root / "cache"
 
+    def base_folder(self, sha256: str) -> Path:
+        """The base model of that digest, dequantised, as safetensors: for training, and for an engine that reads no GGUF."""
+        return self.cache / f"base-{sha256[:24]}"
+
     @property
     def lock(self) -> Path:
         """Held (flock) by the one server of this home."""

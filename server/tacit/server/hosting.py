@@ -15,11 +15,12 @@ from tacit.protocol.errors import EngineUnavailable, ModelUnavailable, TacitErro
 from tacit.protocol.home import Home
 from tacit.server.adapters import Adapters
 from tacit.server.completing import CompletionService
+from tacit.server.engine import kinds
 from tacit.server.engine.child_client import engine_threads
-from tacit.server.engine.embedded import EmbeddedEngine
 from tacit.server.engine.interface import Engine
 from tacit.server.models import ResolvedModel, mend_unusable, resolve
-from tacit.server.reach import Reach, on_cpu
+from tacit.server.models.choose import read_hardware
+from tacit.server.reach import Reach, on_cpu, on_gpu
 from tacit.server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class Host:
         settings: Settings,
         adapters: Adapters,
         model: ResolvedModel | None = None,
-        make_engine: MakeEngine = EmbeddedEngine,
+        make_engine: MakeEngine = kinds.make,
     ) -> None:
         """model: already resolved and verified; None: the one that the settings name."""
         self._home = home
@@ -51,6 +52,8 @@ class Host:
         self._failure: TacitError | None = None
         self._words = "The server is starting."
         self._stopping = False
+        self._fast = False
+        """The engine has a GPU."""
         self.model = model
 
     @property
@@ -68,6 +71,8 @@ class Host:
 
     @property
     def reach(self) -> Reach:
+        if self._fast:
+            return on_gpu(self._settings.context_tokens)
         size = self.model.path.stat().st_size if self.model and self.model.path.exists() else 0
         return on_cpu(size or 491_400_064, engine_threads(self._settings.threads), self._settings.context_tokens)
 
@@ -101,10 +106,13 @@ class Host:
     async def _bring_up(self) -> None:
         if self.model is None:
             self._words = "Checking the model's file."
-            self.model = await _in_thread(lambda: resolve(self._settings.model, self._progress, log.info))
+            settings = self._settings
+            self.model = await _in_thread(lambda: resolve(settings.model, self._progress, log.info, engine=settings.engine))
         model = self.model
         log.info("%s (%s, sha256 %s)", model.reason, model.path, model.sha256)
         self._failure, self._words = None, f"Loading {model.model.name}."
+        if self._settings.engine == "vllm":
+            self._fast = bool(self._settings.vllm_url) or (await asyncio.to_thread(read_hardware)).gpu_memory > 0
         engine = self._make_engine(model.path, model.sha256, self._home, self._settings)
         try:
             await self._adapters.attach(engine, model.sha256)

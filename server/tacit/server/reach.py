@@ -25,6 +25,8 @@ either way."""
 SNIPPET_SHARE = 0.25
 """Of the context, at most."""
 SHORTEST_PREFIX = 512
+GPU_PREFIX_SHARE, GPU_SUFFIX_SHARE = 0.45, 0.15
+"""Of the context; with the snippets and the answer that is all of it."""
 PREFIX_SHARE = 0.75
 """Of the context, at most: the suffix and the answer need room too."""
 
@@ -34,6 +36,15 @@ class Reach:
     prefix_chars: int
     suffix_chars: int
     snippet_tokens: int
+
+
+def on_gpu(context_tokens: int) -> Reach:
+    """It reads thousands of tokens a second: what the context has room for."""
+    return Reach(
+        int(context_tokens * GPU_PREFIX_SHARE * CHARS_PER_TOKEN),
+        int(context_tokens * GPU_SUFFIX_SHARE * CHARS_PER_TOKEN),
+        int(context_tokens * SNIPPET_SHARE),
+    )
 
 
 def on_cpu(model_bytes: int, threads: int, context_tokens: int) -> Reach:

@@ -17,7 +17,7 @@ import uvicorn
 from tacit.protocol.home import Home
 from tacit.server.adapters import Adapters
 from tacit.server.app import Parts, make_app
-from tacit.server.engine.embedded import EmbeddedEngine
+from tacit.server.engine import kinds
 from tacit.server.hosting import Host, MakeEngine
 from tacit.server.lock import locked
 from tacit.server.models import ResolvedModel
@@ -43,7 +43,7 @@ async def serve(
     listening: Callable[[], None] = lambda: None,
     stop: asyncio.Event | None = None,
     console: int | None = None,
-    make_engine: MakeEngine = EmbeddedEngine,
+    make_engine: MakeEngine = kinds.make,
     learner: Command = learner_command,
     catch_up: float = CATCH_UP_SECONDS,
 ) -> None:

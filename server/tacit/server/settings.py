@@ -17,8 +17,14 @@ class Settings(BaseModel):
 
     model: str = "auto"
     """Catalogue name of the base model (`tacit models list`); `auto` picks by hardware."""
-    engine: Literal["embedded"] = "embedded"
-    """What runs the model: `embedded` is llama.cpp in a child process."""
+    engine: Literal["embedded", "vllm"] = "embedded"
+    """What runs the model: `embedded` is llama.cpp in a child process; `vllm` is vLLM, in an environment of its own."""
+    vllm_url: str = Field(default="", pattern=r"^(https?://[^/]+/?)?$")
+    """A vLLM that somebody else runs, http(s)://HOST:PORT; empty: one is started here. It has to serve what `model` says."""
+    vllm_python: str = ""
+    """The Python that has vLLM; empty: the environment that `tacit engines install` made."""
+    vllm_ngram: int = Field(default=0, ge=0, le=16)
+    """Tokens that vLLM guesses from the text itself and verifies at once; 0: none."""
     threads: int = Field(default=0, ge=0, le=1024)
     """Engine threads; 0: all cores but one (both of two), at most 16."""
     context_tokens: int = Field(default=4096, ge=512, le=131_072)

@@ -82,6 +82,14 @@ def convert(folder: Path, base: Base, out: Path) -> None:
         Path(name).unlink(missing_ok=True)
 
 
+def check(folder: Path, base: Base, most_rank: int) -> None:
+    """Refused: the adapter in `folder` does not fit the base, cannot be understood, or has a higher rank than that."""
+    _, rank = _read_config(folder)
+    if rank > most_rank:
+        raise Refused(f"The adapter in {folder} has rank {rank}; this engine takes {most_rank} at most.")
+    fit(_read_weights(folder / WEIGHTS), base, rank)
+
+
 def digest(folder: Path, base_sha256: str) -> str:
     """sha256, hex, of all that decides what `convert` writes. Refused if a file is missing."""
     total = hashlib.sha256(base_sha256.encode())

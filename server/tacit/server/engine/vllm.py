@@ -1,0 +1,281 @@
+"""The engine vLLM: one base, adapters loaded and unloaded while it serves. Touches its process or URL, and the base's folder.
+
+Invariants: the name by which vLLM knows an adapter holds the digest of its content, so that neither its prefix cache nor a name
+that is used again can serve another's; no adapter is sent to vLLM before its shapes have been checked against the base; after
+vLLM died, the engine is ready only when every adapter is back.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tacit.protocol.errors import EngineUnavailable, NotFound, Refused, SettingError, TacitError
+from tacit.protocol.fim import QWEN, FimTokens
+from tacit.protocol.home import Home
+from tacit.server.engine.base_folder import FolderTokenizer, base_folder
+from tacit.server.engine.child_client import engine_threads
+from tacit.server.engine.environments import Environment, vllm_environment
+from tacit.server.engine.gguf_header import Base, read_base
+from tacit.server.engine.interface import Drawn, DrawStats, Sampling
+from tacit.server.engine.lora_gguf import check, digest
+from tacit.server.engine.vllm_child import ChildConfig
+from tacit.server.engine.vllm_server import MAX_RANK, VllmServer, command_line, environment
+from tacit.server.settings import Settings
+
+BASE = "tacit-base"
+LOG_BYTES = 1_000_000
+FIRST_DELAY, LONGEST_DELAY = 0.2, 30.0
+"""Seconds before a vLLM that died is started again; doubled each time it fails."""
+SAME_WORDS = "def same(model):\n\treturn vocabulary  # ß🦙"
+"""Tokenised by both sides, to tell whether a vLLM that somebody else runs serves the same vocabulary."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Adapter:
+    name: str
+    """As vLLM knows it."""
+    folder: Path
+
+
+class VllmEngine:
+    """Implements `interface.Engine`."""
+
+    fim: FimTokens = QWEN
+
+    def __init__(self, model: Path, model_sha256: str, home: Home, settings: Settings) -> None:
+        """model: a GGUF file, already verified to have that sha256; vLLM serves the same weights from a folder made of it."""
+        self._model = model
+        self._model_sha256 = model_sha256
+        self._home = home
+        self._settings = settings
+        self._base: Base | None = None
+        self._tokenizer: FolderTokenizer | None = None
+        self._texts: Sequence[bytes] = ()
+        self._adapters: dict[str, _Adapter] = {}
+        self._streams: Counter[str] = Counter()
+        """Under way, by vLLM's name of the adapter."""
+        self._free = asyncio.Condition()
+        """Notified when the last stream of an adapter has ended."""
+        self._server: VllmServer | None = None
+        self._message = "The engine has not been started."
+        self._changing = asyncio.Lock()
+        """Held while vLLM is started or an adapter comes or goes."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # What it is now.
+
+    @property
+    def ready(self) -> bool:
+        return self._server is not None
+
+    @property
+    def message(self) -> str:
+        return "" if self._server else self._message
+
+    def loaded(self) -> frozenset[str]:
+        return frozenset(self._adapters)
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """vLLM's first process, if it was started here and stands."""
+        return self._server.pids if self._server else frozenset()
+
+    # Life.
+
+    async def start(self) -> None:
+        async with self._changing:
+            if self._server is None:
+                self._message = "vLLM is starting: that takes half a minute or more."
+                try:
+                    await self._bring_up()
+                except TacitError as error:
+                    self._message = error.message
+                    raise
+
+    async def stop(self) -> None:
+        server, self._server, self._message = self._server, None, "The engine was stopped."
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        async with self._changing:
+            late, self._server = self._server, None
+            for one in (server, late):
+                if one is not None:
+                    await one.close()
+
+    async def _bring_up(self) -> None:
+        """A vLLM that has answered, with every adapter; `_changing` is held."""
+        folder = await base_folder(self._model, self._model_sha256, self._home)
+        if self._tokenizer is None:
+            self._tokenizer = await asyncio.to_thread(FolderTokenizer, folder)
+            self._texts = await asyncio.to_thread(self._tokenizer.texts)
+        server = await self._started(folder)
+        try:
+            # The first answer takes long: vLLM compiles what it needs for log-probabilities.
+            await self._check(server)
+            for adapter in self._adapters.values():
+                await server.client.load(adapter.name, adapter.folder)
+        except BaseException:
+            await server.close()
+            raise
+        self._server, self._message = server, ""
+        self._in_background(self._watch(server))
+
+    async def _started(self, folder: Path) -> VllmServer:
+        settings = self._settings
+        if settings.vllm_url:
+            return await VllmServer.find(settings.vllm_url, settings.context_tokens)
+        found: Environment = await asyncio.to_thread(vllm_environment, self._home, settings.vllm_python)
+        cache = self._home.cache / "vllm"
+        empty = cache / "empty"
+        empty.mkdir(parents=True, exist_ok=True, mode=0o700)
+        socket = self._home.run_dir / "vllm.sock"
+        command = command_line(
+            found.python,
+            folder,
+            BASE,
+            socket,
+            context_tokens=settings.context_tokens,
+            streams=settings.streams,
+            ngram=settings.vllm_ngram,
+            on_cpu=found.on_cpu,
+        )
+        config = ChildConfig(command, str(empty), environment(cache, engine_threads(settings.threads), found.on_cpu))
+        self._home.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self._home.logs / "vllm.log"
+        too_long = path.exists() and path.stat().st_size > LOG_BYTES
+        with path.open("wb" if too_long else "ab") as output:
+            return await VllmServer.start(config, BASE, socket, output)
+
+    async def _check(self, server: VllmServer) -> None:
+        """That it is the same vocabulary, and that its log-probabilities are of the distribution that was drawn from."""
+        assert self._tokenizer is not None
+        if await server.client.tokenize(SAME_WORDS) != self._tokenizer.encode(SAME_WORDS):
+            raise SettingError("vLLM serves another model than the setting `model` says.", mend="Make them the same.")
+        at_one, at_two = [await server.client.spread(server.base, [self.fim.prefix], at) for at in (1.0, 2.0)]
+        if abs(at_two - at_one / 2) > abs(at_two - at_one):
+            raise SettingError(
+                "vLLM tells log-probabilities that are not of the distribution it draws from.",
+                mend="Start it with `--logprobs-mode processed_logprobs`.",
+            )
+
+    async def _watch(self, server: VllmServer) -> None:
+        """When it is gone, bring up another like it."""
+        how = await server.ended(lambda: [adapter.name for adapter in self._adapters.values()])
+        if self._server is not server:
+            return
+        self._server, self._message = None, f"vLLM ended unexpectedly ({how}) and is being restarted."
+        log.warning("vLLM is gone (%s); bringing it up again", how)
+        await server.close()
+        delay = FIRST_DELAY
+        while True:
+            await asyncio.sleep(delay)
+            async with self._changing:
+                try:
+                    if self._server is None:
+                        await self._bring_up()
+                    return
+                except TacitError as error:
+                    self._message = f"{error.message} The next try is in {delay * 2:.0f} s."
+                    log.warning("vLLM did not come up again: %s", error)
+            delay = min(delay * 2, LONGEST_DELAY)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _current(self) -> VllmServer:
+        if self._server is None:
+            raise EngineUnavailable(self._message, mend="Try again in a moment; `tacit status` says how it stands.")
+        return self._server
+
+    # Work.
+
+    async def tokenize(self, text: str) -> list[int]:
+        """Here, not by vLLM: vLLM would take the text of a special token for the token."""
+        self._current()
+        assert self._tokenizer is not None
+        return self._tokenizer.encode(text)
+
+    async def generate(
+        self, prompt: Sequence[int], sampling: Sampling, adapter: str | None
+    ) -> AsyncGenerator[Drawn | DrawStats, None]:
+        server = self._current()
+        if adapter is not None and adapter not in self._adapters:
+            raise NotFound(f"The engine has no adapter `{adapter}` loaded.")
+        name = server.base if adapter is None else self._adapters[adapter].name
+        async with self._streaming(name), contextlib.aclosing(self._draw(server, name, prompt, sampling)) as items:
+            async for item in items:
+                yield item
+
+    def _draw(
+        self, server: VllmServer, name: str, prompt: Sequence[int], sampling: Sampling
+    ) -> AsyncGenerator[Drawn | DrawStats, None]:
+        return server.client.draw(name, prompt, sampling, self.fim.stops, self._texts)
+
+    @contextlib.asynccontextmanager
+    async def _streaming(self, name: str) -> AsyncGenerator[None, None]:
+        self._streams[name] += 1
+        try:
+            yield
+        finally:
+            self._streams[name] -= 1
+            if not self._streams[name]:
+                del self._streams[name]
+                async with self._free:
+                    self._free.notify_all()
+
+    # Adapters.
+
+    async def load(self, name: str, folder: Path) -> None:
+        """As `Engine.load`. Before `start` it only checks: vLLM is then given the adapter before it is ready."""
+        async with self._changing:
+            adapter = await asyncio.to_thread(self._checked, name, folder)
+            if self._adapters.get(name) == adapter:
+                return
+            if (server := self._server) is not None:
+                await server.client.load(adapter.name, adapter.folder)
+                try:
+                    # What vLLM takes need not be what it can compute with.
+                    async with contextlib.aclosing(
+                        self._draw(server, adapter.name, [self.fim.prefix], Sampling(1, 0.0, 0))
+                    ) as items:
+                        async for _ in items:
+                            pass
+                except BaseException as error:
+                    with contextlib.suppress(TacitError):
+                        await server.client.unload(adapter.name)
+                    if isinstance(error, Refused):
+                        raise Refused(f"vLLM cannot use the adapter `{name}`: {error.message}") from error
+                    raise
+            await self.drop(name)
+            self._adapters[name] = adapter
+
+    async def drop(self, name: str) -> None:
+        """As `Engine.drop`. vLLM is told when the last stream has ended."""
+        adapter = self._adapters.pop(name, None)
+        if adapter is not None and self._server is not None:
+            self._in_background(self._unload(self._server, adapter))
+
+    async def _unload(self, server: VllmServer, adapter: _Adapter) -> None:
+        async with self._free:
+            await self._free.wait_for(lambda: adapter.name not in self._streams)
+        async with self._changing:
+            # It may have been loaded again meanwhile.
+            if self._server is server and adapter not in self._adapters.values():
+                with contextlib.suppress(TacitError):
+                    await server.client.unload(adapter.name)
+
+    def _checked(self, name: str, folder: Path) -> _Adapter:
+        if self._base is None:
+            self._base = read_base(self._model)
+        check(folder, self._base, MAX_RANK)
+        return _Adapter(f"{name}~{digest(folder, self._model_sha256)[:16]}", folder.resolve())

