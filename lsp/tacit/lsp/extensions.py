@@ -10,6 +10,7 @@ DID_PARTIALLY_ACCEPT: Final = "textDocument/didPartiallyAcceptCompletion"
 DID_REJECT: Final = "tacit/didRejectCompletion"
 RATE: Final = "tacit/rate"
 COUNTERS: Final = "tacit/counters"
+CHAT: Final = "tacit/chat"
 DIAGNOSTICS: Final = "tacit/diagnostics"
 """`textDocument/publishDiagnostics`, the other way round: a plugin passes on what other servers say."""
 
@@ -64,13 +65,33 @@ class RateParams:
     """What it should have been."""
 
 
+@attrs.define
+class ChatParams:
+    """A question in a conversation. What it is about is said once; what is not said again stays."""
+
+    message: str | None = None
+    """None: explain what it is about."""
+    conversation_id: str | None = None
+    """None: a new one. The answer has its id."""
+    text_document: types.TextDocumentIdentifier | None = None
+    range: types.Range | None = None
+    """The selection, or the cursor."""
+    diagnostics: list[types.Diagnostic] | None = None
+    """None: those that are known at `range`."""
+    stack_trace: str | None = None
+    partial_result_token: types.ProgressToken | None = None
+    """Pieces of the text come as `$/progress` with it, each `{"text": …}`."""
+    work_done_token: types.ProgressToken | None = None
+
+
 MESSAGES: Final[dict[str, Any]] = {
     DID_SHOW: Notification[SuggestionParams],
     DID_PARTIALLY_ACCEPT: Notification[PartiallyAcceptedParams],
     DID_REJECT: Notification[SuggestionParams],
     RATE: Notification[RateParams],
     DIAGNOSTICS: Notification[types.PublishDiagnosticsParams],
+    CHAT: Request[ChatParams],
 }
 
-REQUESTS: Final[dict[str, Any]] = {RATE: Request[RateParams]}
-"""What may be asked as well as told: the answer is a sentence for the user."""
+REQUESTS: Final[dict[str, Any]] = {RATE: Request[RateParams], CHAT: Request[ChatParams]}
+"""What is asked. A rating may be told as well; asked, the answer is a sentence for the user."""

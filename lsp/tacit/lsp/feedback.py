@@ -100,15 +100,16 @@ class Feedback:
         tracker = self._trackers.get(uri)
         return tracker.remaining(offset) if tracker else None
 
-    def withheld(self, uri: str, suggested: "Suggested", asked_in: str, offset: int) -> None:
-        """It was generated, for this offset of a text that may be an older one, and is not shown."""
+    def withheld(self, uri: str, suggested: "Suggested", asked_in: str, offset: int, end: int | None = None) -> None:
+        """It was generated, for this offset of a text that may be an older one, and is not shown. end: of what it would have
+        replaced; None: nothing."""
         self._know(suggested.suggestion_id, _Known(uri, True, len(suggested.text), last_line(suggested.context.prefix)))
         self._record(uri, suggested)
         if (tracker := self._trackers.get(uri)) is not None:
             now = self._clock.now()
             # Whatever has been written there since it was asked for belongs to the hole.
             since = difference(asked_in, tracker.text)
-            left, right = carried_left(offset, since), carried_right(offset, since)
+            left, right = carried_left(offset, since), carried_right(offset if end is None else end, since)
             tracker.passed_over(suggested.suggestion_id, suggested.text, left, right, now)
             self._arm()
 
@@ -143,6 +144,33 @@ class Feedback:
             self._seen(known, suggestion_id, now, inferred=True)
         if tracker is not None:
             self._say(tracker.offer(suggestion_id, text, at, now, right=right, others=others), now)
+
+    def proposed(self, uri: str, suggestion_id: str, text: str, left: int, right: int, suggested: "Suggested | None") -> None:
+        """The editor gets a change of whole lines: `[left, right)` becomes this text. suggested: its record, if it has one."""
+        now = self._clock.now()
+        self.answered(uri, suggestion_id, suggested, chars=len(unified(text)))
+        if (tracker := self._trackers.get(uri)) is not None:
+            self._say(tracker.propose(suggestion_id, text, left, right, now), now)
+
+    def not_applied(self, suggestion_id: str) -> None:
+        """The editor says so of a change that it got."""
+        now = self._clock.now()
+        if (known := self._known.get(suggestion_id)) and (tracker := self._trackers.get(known.uri)):
+            self._say(tracker.not_applied(suggestion_id, now), now)
+
+    def answered(self, uri: str, suggestion_id: str, suggested: "Suggested | None", *, chars: int = 0) -> None:
+        """Something was shown that has no place in the text, or none that is known here. It can be rated."""
+        known = _Known(uri, suggested is not None, chars)
+        self._know(suggestion_id, known)
+        self._last_shown = suggestion_id
+        if suggested is not None:
+            self._record(uri, suggested)
+            self._seen(known, suggestion_id, self._clock.now(), inferred=True)
+
+    def note(self, suggestion_id: str, event: "Event") -> None:
+        """One more event about a suggestion, if those are recorded."""
+        if (known := self._known.get(suggestion_id)) is not None and known.recorded:
+            self._record(known.uri, event)
 
     def last_shown(self) -> str | None:
         """The suggestion that a rating without a name is about."""

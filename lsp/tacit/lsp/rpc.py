@@ -196,6 +196,10 @@ class Server(LanguageServer):
         except ClassValidationError as error:
             raise _unreadable(error) from None
 
+    def plain(self, value: object) -> Any:
+        """Params as JSON has them: what `read` reads."""
+        return self.protocol._converter.unstructure(value)
+
     def undecodable(self, method: str, params: object) -> None:
         """A notification was dropped because lsprotocol cannot read it."""
 
@@ -231,8 +235,15 @@ def _cut(params: dict[str, Any]) -> dict[str, Any]:
     """`initialize` with the capabilities that we read: an editor may be newer than our lsprotocol."""
     given = params.get("capabilities")
     sections = {name: part for name, part in given.items() if isinstance(part, dict)} if isinstance(given, dict) else {}
-    read = (("general", "positionEncodings"), ("workspace", "configuration"))
-    cut = {name: {key: sections.get(name, {}).get(key)} for name, key in read}
+    read = (
+        ("general", "positionEncodings"),
+        ("workspace", "configuration"),
+        ("workspace", "applyEdit"),
+        ("window", "workDoneProgress"),
+    )
+    cut: dict[str, dict[str, Any]] = {}
+    for name, key in read:
+        cut.setdefault(name, {})[key] = sections.get(name, {}).get(key)
     return {**params, "trace": None, "capabilities": cut}
 
 

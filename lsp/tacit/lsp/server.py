@@ -15,15 +15,19 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 from lsprotocol import types
+from pygls.exceptions import JsonRpcInvalidParams
 
 from tacit.lsp import completion_source
-from tacit.lsp.extensions import COUNTERS, DIAGNOSTICS, DID_PARTIALLY_ACCEPT, DID_REJECT, DID_SHOW, RATE
+from tacit.lsp.extensions import CHAT, COUNTERS, DIAGNOSTICS, DID_PARTIALLY_ACCEPT, DID_REJECT, DID_SHOW, RATE
 from tacit.lsp.rpc import Server
 
 if TYPE_CHECKING:
     from tacit.lsp.session import Session
 
 PARENT_CHECK_S: Final = 20.0
+CODE_ACTION_KINDS: Final = [types.CodeActionKind.QuickFix, "tacit.explain"]
+LONG: Final = frozenset(("tacit.fix", "tacit.explain"))
+"""Commands that take a while: the editor may want their progress."""
 
 
 async def serve(source: int, sink: int) -> int:
@@ -57,6 +61,11 @@ class TacitServer(Server):
             types.TEXT_DOCUMENT_INLINE_COMPLETION: lambda params: self._session.inline_completion(params),
             types.WORKSPACE_DID_CHANGE_CONFIGURATION: lambda params: self._session.did_change_configuration(params),
             types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS: lambda params: self._session.did_change_folders(params),
+            types.TEXT_DOCUMENT_CODE_ACTION: lambda params: self._session.debugging.actions(params),
+            types.CODE_ACTION_RESOLVE: lambda action: self._session.debugging.resolve(action),
+            types.WORKSPACE_EXECUTE_COMMAND: lambda params: self._execute(params),
+            types.WINDOW_WORK_DONE_PROGRESS_CANCEL: lambda params: self._session.debugging.works.cancel(params.token),
+            CHAT: lambda params: self._session.chat.ask(params),
             DID_SHOW: lambda params: self._session.did_show(params),
             DID_PARTIALLY_ACCEPT: lambda params: self._session.did_partially_accept(params),
             DID_REJECT: lambda params: self._session.did_reject(params),
@@ -67,6 +76,7 @@ class TacitServer(Server):
         options = {
             types.TEXT_DOCUMENT_DID_SAVE: types.SaveOptions(include_text=False),
             types.TEXT_DOCUMENT_INLINE_COMPLETION: types.InlineCompletionOptions(),
+            types.TEXT_DOCUMENT_CODE_ACTION: types.CodeActionOptions(code_action_kinds=CODE_ACTION_KINDS, resolve_provider=True),
         }
         commands: dict[str, Callable[..., Any]] = {
             "tacit.accepted": lambda *arguments: self._session.accepted(*arguments),
@@ -74,6 +84,8 @@ class TacitServer(Server):
             "tacit.reportBad": lambda *arguments: self._session.report_bad(*arguments),
             "tacit.pause": lambda *arguments: self._session.pause(),
             "tacit.resume": lambda *arguments: self._session.resume(),
+            "tacit.fix": lambda question=None, *_, token=None: self._session.fix_by_command(question, token),
+            "tacit.explain": lambda question=None, *_, token=None: self._session.explain_by_command(question, token),
         }
         for method, handler in features.items():
             self.feature(method, options.get(method))(handler)
@@ -100,6 +112,15 @@ class TacitServer(Server):
         if self._params is not None:
             await self._session.close()
         return self._status
+
+    def _execute(self, params: types.ExecuteCommandParams) -> Any:
+        """pygls' own would not let a command be cancelled, and never answers one that was."""
+        command = self.protocol.fm.commands.get(params.command)
+        if command is None:
+            raise JsonRpcInvalidParams(f"There is no command {params.command!r:.80}.")
+        if params.command in LONG:
+            return command(*(params.arguments or ()), token=params.work_done_token)
+        return command(*(params.arguments or ()))
 
     def undecodable(self, method: str, params: Any) -> None:
         if method == types.TEXT_DOCUMENT_DID_CHANGE:

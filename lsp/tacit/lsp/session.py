@@ -20,6 +20,9 @@ from tacit.lsp.clock import SessionClock
 from tacit.lsp.completion import Completion
 from tacit.lsp.connection import ServerConnection
 from tacit.lsp.consent import Consent
+from tacit.lsp.debugging.actions import Client, Question
+from tacit.lsp.debugging.chat import Chat
+from tacit.lsp.debugging.debugging import Debugging
 from tacit.lsp.delivery import Delivery
 from tacit.lsp.documents import Document, unusable, well_formed
 from tacit.lsp.extensions import Flag, PartiallyAcceptedParams, RateParams, SuggestionParams
@@ -28,6 +31,7 @@ from tacit.lsp.gathering.diagnostics import Complaint
 from tacit.lsp.gathering.gatherer import Gatherer
 from tacit.lsp.journal import Closing, Journal
 from tacit.lsp.outbox import Outbox
+from tacit.lsp.outcomes import Outcome
 from tacit.lsp.recorder import Recorder
 from tacit.lsp.rpc import Server
 from tacit.lsp.settings import Settings, read
@@ -69,9 +73,7 @@ class Session:
         self._outbox = Outbox(home.outbox, session_id, on_trouble=self._warn_from_thread)
         self._delivery = Delivery(self._outbox, self._server, home.outbox)
         self._recorder = Recorder(self._outbox, session_id, self._clock, on_new=self._delivery.wake)
-        self._feedback = Feedback(
-            self._recorder, self._clock, self._recorded, heard=lambda uri, outcome: self._completion.heard(uri, outcome)
-        )
+        self._feedback = Feedback(self._recorder, self._clock, self._recorded, heard=self._heard)
         self._journal = Journal(self._recorder.record, self._clock, session_id, self._text_recorded)
         self._gatherer = Gatherer(self._documents, self._workspace.place, self._snippet_tokens, lambda: self._completion.budget())
         self._completion = Completion(
@@ -87,6 +89,21 @@ class Session:
             may_record=self._recorded,
             gathered=self._gatherer.snippets,
         )
+        self.debugging = Debugging(
+            lsp,
+            Client.of(params.capabilities),
+            self._documents,
+            self._feedback,
+            self._server,
+            self._clock,
+            session_id,
+            settings=lambda: self._settings,
+            place=self._workspace.place,
+            refusal=self._refusal,
+            may_record=self._recorded,
+            gathered=self._gatherer.snippets,
+        )
+        self.chat = Chat(lsp, self.debugging, self._documents, self._refusal)
         if (editor := params.client_info) is not None:
             self._recorder.editor = well_formed(" ".join(name for name in (editor.name, editor.version) if name))
         workspace = params.capabilities.workspace
@@ -118,6 +135,7 @@ class Session:
 
     async def _settle(self) -> None:
         self._completion.interrupt()
+        self.debugging.works.stop()
         self._gatherer.end()
         self._feedback.end()
         await self._journal.end()
@@ -266,10 +284,12 @@ class Session:
             self._gatherer.closed(uri, document.text)
         self._journal.closed(uri, why)
         self._feedback.closed(uri)
+        self.debugging.closed(uri)
 
     def diagnostics(self, params: types.PublishDiagnosticsParams) -> None:
         """Other servers' diagnostics, from a plugin that passes them on."""
         if params.uri in self._documents:
+            self.debugging.told(params.uri, params.diagnostics)
             self._gatherer.told(params.uri, [complaint(one) for one in params.diagnostics])
 
     def _snippet_tokens(self) -> int:
@@ -348,6 +368,14 @@ class Session:
         if answer is not None and (flag := COMPLAINTS.get(answer.title)) is not None:
             self._tell(types.MessageType.Info, self.rate(RateParams(-1, name, flag)))
 
+    def fix_by_command(self, question: object, token: types.ProgressToken | None) -> Coroutine[Any, Any, None]:
+        return self.debugging.fix(self._lsp.read(question, Question), token)
+
+    def explain_by_command(
+        self, question: object, token: types.ProgressToken | None
+    ) -> Coroutine[Any, Any, dict[str, Any] | None]:
+        return self.debugging.explain(self._lsp.read(question, Question), token)
+
     def pause(self) -> None:
         # What was written before it is recorded.
         self._journal.review()
@@ -362,6 +390,12 @@ class Session:
         self._status.say("ready", "Tacit is on.")
 
     # What the parts share
+
+    def _heard(self, uri: str, outcome: Outcome) -> None:
+        if self.debugging.knows(outcome.suggestion_id):
+            self.debugging.heard(outcome)
+        else:
+            self._completion.heard(uri, outcome)
 
     def _tell(self, kind: types.MessageType, message: str) -> None:
         self._lsp.window_show_message(types.ShowMessageParams(kind, message))

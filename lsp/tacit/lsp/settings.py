@@ -29,6 +29,8 @@ class Settings:
     """Where the engine is fast, ask ahead for what follows the suggestion that is shown."""
     deadline_ms: int = 8000
     """When it passes, the answer is what there is, or nothing."""
+    debug_deadline_ms: int = 120_000
+    """The same for a fix, an explanation and an answer of the chat."""
     time_scale: float = 1.0
     """How many session seconds pass in a real one; more than 1 in scripted replays."""
     max_prefix_chars: int = 0
@@ -85,6 +87,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "eagerness": _eagerness,
     "prefetch": _flag,
     "deadline_ms": _whole(100, 120_000),
+    "debug_deadline_ms": _whole(100, 1_800_000),
     "time_scale": _scale,
     "max_prefix_chars": _whole(0, 200_000),
     "max_suffix_chars": _whole(0, 200_000),

@@ -11,24 +11,24 @@ then on its hole is followed through every change, and read again at the horizon
        ├────── a chunk of another candidate appears ───▶ rejected: superseded; that one is live
        ├────── other text appears there ───────────────▶ rejected: typed_over
        └────── a change or a request elsewhere, Esc … ─▶ rejected: ignored, dismissed, superseded, focus_lost
+    proposed ─ a whole change; in the document ───────────▶ accepted; else rejected: ignored, superseded, dismissed
     decided ── 10 s quiet, 2 min, 10 min, save, close ─▶ settled
     accepted ─ taken out again in one step ────────────▶ undone
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from tacit.lsp.documents import Step
-from tacit.lsp.edits import Edit, carried_left, carried_right, slid, trimmed
+from tacit.lsp.edits import Edit, slid, trimmed
 from tacit.lsp.matching import Match, match, raw_length, typed, unified
 from tacit.lsp.outcomes import Accepted, Horizon, Outcome, Rejected, RejectReason, Settled, TypedThrough, Undone
+from tacit.lsp.tracked import Tracked
 
 SETTLED_CHARS: Final = 2000
 """y* is cut here."""
-NEARBY_CHARS: Final = 200
-"""An edit this close to the hole means that the developer has not moved on."""
 QUIET_MS: Final = 10_000
 TIMED: Final[dict[Horizon, float]] = {"2m": 120_000, "10m": 600_000}
 SAVE_AGAIN_MS: Final = 30_000
@@ -36,6 +36,10 @@ SAVE_AGAIN_MS: Final = 30_000
 KEYS_AT_ONCE: Final = 4
 KEYS_PER_MS: Final = 0.025
 """Nobody types faster, be it for longer than a second. Some editors tell a menu's entry character by character, all at once."""
+PROPOSED_MS: Final = 30_000
+"""A proposed change that is not in the document by then has been dropped: editors apply one as soon as they have it."""
+BY_HAND_MS: Final = 2_000
+"""A change that comes later and key by key was typed."""
 MOST_TRACKED: Final = 100
 """Per document; beyond it the oldest are closed."""
 
@@ -53,54 +57,17 @@ class Remaining:
     """Nothing of it has been typed or accepted since it was shown."""
 
 
-@dataclass(slots=True)
-class _Tracked:
-    id: str
-    text: str
-    left: int
-    right: int
-    """The hole: [left, right)."""
-    shown_at: float
-    seen: bool = False
-    """The editor has said that it is visible."""
-    taken: int = 0
-    """Characters of `text` that stand at the start of the hole; kept up to date while live."""
-    unseen: int = 0
-    """So many of them stood there before it was shown."""
-    accepted: int = 0
-    """Most characters that were there by acceptance; 0: not accepted."""
-    before_acceptance: int = 0
-    """`taken` just before the first acceptance."""
-    span_start: int = 0
-    span_end: int = 0
-    """Where the accepted text is: insertions at its ends are not part of it."""
-    accepted_at: float = 0.0
-    decided_at: float | None = None
-    typed_all: bool = False
-    undone: bool = False
-    edited_at: float = 0.0
-    """Of the last change nearby."""
-    open: set[Horizon] = field(default_factory=lambda: {"10s", "2m", "10m"})
-    saved_at: float | None = None
-    saved_text: str = ""
-
-    def carry(self, edit: Edit, now: float) -> None:
-        if edit.start <= self.right + NEARBY_CHARS and edit.end >= self.left - NEARBY_CHARS:
-            self.edited_at = now
-        self.left, self.right = carried_left(self.left, edit), carried_right(self.right, edit)
-        start, end = carried_right(self.span_start, edit), carried_left(self.span_end, edit)
-        self.span_start, self.span_end = min(start, end), end
-
-
 class Tracker:
     """The suggestions of one document. Every method that changes something returns the outcomes, in order."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._live: _Tracked | None = None
+        self._live: Tracked | None = None
         self._others: tuple[tuple[str, str], ...] = ()
         """Candidates that the editor can show in place of the live one: id and text."""
-        self._decided: list[_Tracked] = []
+        self._proposal: Tracked | None = None
+        """The change that the editor has been given and may apply."""
+        self._decided: list[Tracked] = []
         self._changed_at = -math.inf
 
     @property
@@ -130,7 +97,7 @@ class Tracker:
         """
         outcomes = self._leave("superseded", now)
         self._decided = [tracked for tracked in self._decided if tracked.id != suggestion_id]
-        live = self._live = _Tracked(suggestion_id, unified(text), at, at if right is None else right, now, edited_at=now)
+        live = self._live = Tracked(suggestion_id, unified(text), at, at if right is None else right, now, edited_at=now)
         if (found := self._match(live)) is not None:
             live.taken = live.unseen = found.taken
         self._others = tuple((name, unified(other)) for name, other in others)
@@ -139,8 +106,20 @@ class Tracker:
     def passed_over(self, suggestion_id: str, text: str, left: int, right: int, now: float) -> None:
         """It was generated for this hole and is not shown: what is written there is read at the horizons all the same."""
         if suggestion_id != self.live_id and all(tracked.id != suggestion_id for tracked in self._decided):
-            tracked = _Tracked(suggestion_id, unified(text), left, right, now, decided_at=now, edited_at=now)
+            tracked = Tracked(suggestion_id, unified(text), left, right, now, decided_at=now, edited_at=now)
             self._decided = [*self._decided[1 - MOST_TRACKED :], tracked]
+
+    def propose(self, suggestion_id: str, text: str, left: int, right: int, now: float) -> list[Outcome]:
+        """The editor is given a change: `[left, right)` becomes this text. What was proposed before is superseded."""
+        outcomes = self._withdraw("superseded", now)
+        original = unified(self._text[left:right])
+        self._proposal = Tracked(suggestion_id, unified(text), left, right, now, edited_at=now, original=original)
+        return outcomes
+
+    def not_applied(self, suggestion_id: str, now: float) -> list[Outcome]:
+        """The editor says that it did not apply the change."""
+        mine = self._proposal is not None and self._proposal.id == suggestion_id
+        return self._withdraw("dismissed", now, inferred=False) if mine else []
 
     def remaining(self, offset: int) -> Remaining | None:
         """What to show at the cursor without asking the model: the rest of the live suggestion, if it fits there."""
@@ -171,6 +150,8 @@ class Tracker:
                 outcomes += self._undo(tracked, hole, now)
                 if tracked is self._live:
                     outcomes += self._compare(tracked, hole, inserted, now)
+                elif tracked is self._proposal:
+                    outcomes += self._applied(tracked, inserted, now)
         self._changed_at = now
         return outcomes
 
@@ -198,7 +179,7 @@ class Tracker:
         taken = live.taken if text.startswith(live.text[: live.taken]) else live.unseen
         outcomes = self._leave("superseded", now)
         self._decided = [tracked for tracked in self._decided if tracked.id != suggestion_id]
-        self._live = _Tracked(suggestion_id, text, live.left, live.right, live.shown_at, taken=taken, unseen=live.unseen)
+        self._live = Tracked(suggestion_id, text, live.left, live.right, live.shown_at, taken=taken, unseen=live.unseen)
         self._live.edited_at = now
         self._others = tuple(others)
         return outcomes
@@ -207,7 +188,7 @@ class Tracker:
         """The editor says that so many characters (None: all) were accepted. Believed if the document shows them."""
         for tracked in self._everything():
             if tracked.id == suggestion_id:
-                found = self._match(tracked)
+                found = self._match(tracked) if tracked.original is None else None
                 here = len(tracked.text) if tracked.typed_all else max(tracked.accepted, found.taken if found else 0)
                 wanted = len(tracked.text) if chars is None else max(1, min(chars, len(tracked.text)))
                 if wanted > here or tracked.undone:
@@ -236,7 +217,8 @@ class Tracker:
 
     def tick(self, now: float) -> list[Outcome]:
         """The horizons that have been reached."""
-        outcomes: list[Outcome] = []
+        expired = self._proposal is not None and now >= self._proposal.shown_at + PROPOSED_MS
+        outcomes = self._withdraw("ignored", now) if expired else []
         for tracked in self._settling():
             for horizon, due in sorted(self._dues(tracked).items(), key=lambda item: item[1]):
                 if due <= now:
@@ -247,32 +229,36 @@ class Tracker:
 
     def next_due(self) -> float | None:
         """When `tick` has something to say, if nothing changes until then."""
-        return min((due for tracked in self._settling() for due in self._dues(tracked).values()), default=None)
+        dues = [due for tracked in self._settling() for due in self._dues(tracked).values()]
+        if self._proposal is not None:
+            dues.append(self._proposal.shown_at + PROPOSED_MS)
+        return min(dues, default=None)
 
     def close(self, now: float) -> list[Outcome]:
         """The document or the session ends."""
-        outcomes = self._leave("focus_lost", now)
+        outcomes = [*self._leave("focus_lost", now), *self._withdraw("focus_lost", now)]
         outcomes += [self._settle(tracked, "close", now) for tracked in self._decided if tracked.open]
         self._decided.clear()
         return outcomes
 
     # Following a hole through changes
 
-    def _everything(self) -> list[_Tracked]:
-        return [*self._decided, *([self._live] if self._live else ())]
+    def _everything(self) -> list[Tracked]:
+        return [*self._decided, *(one for one in (self._live, self._proposal) if one is not None)]
 
-    def _hole(self, tracked: _Tracked) -> str:
+    def _hole(self, tracked: Tracked) -> str:
         """What stands in it, cut where it is too long to be compared with the suggestion."""
-        return unified(self._text[tracked.left : min(tracked.right, tracked.left + 2 * len(tracked.text) + 16)])
+        longest = 2 * max(len(tracked.text), len(tracked.original or "")) + 16
+        return unified(self._text[tracked.left : min(tracked.right, tracked.left + longest)])
 
-    def _match(self, tracked: _Tracked) -> Match | None:
+    def _match(self, tracked: Tracked) -> Match | None:
         return match(self._hole(tracked), tracked.text)
 
-    def _cursor(self, live: _Tracked) -> int:
+    def _cursor(self, live: Tracked) -> int:
         """Where the rest of a live suggestion goes."""
         return live.left + raw_length(self._text[live.left : live.right], live.taken)
 
-    def _follow(self, tracked: _Tracked, steps: Sequence[Step], now: float) -> list[str]:
+    def _follow(self, tracked: Tracked, steps: Sequence[Step], now: float) -> list[str]:
         """Carry its positions through the edits; returns what each one inserted, unified (empty strings for deletions)."""
         inserted: list[str] = []
         for step in steps:
@@ -284,7 +270,7 @@ class Tracker:
             inserted.append(unified(edit.text))
         return inserted
 
-    def _told_here(self, tracked: _Tracked, edit: Edit, step: Step) -> Edit:
+    def _told_here(self, tracked: Tracked, edit: Edit, step: Step) -> Edit:
         """Of all ways to tell this change the one that is about the hole, if there is one nearer than the change is long."""
         left, right = tracked.left, tracked.right
         raw = step.before[left:right]
@@ -296,7 +282,7 @@ class Tracker:
             return slid(edit, step.before, step.after, left + raw_length(raw, tracked.before_acceptance))
         return edit
 
-    def _compare(self, live: _Tracked, old_hole: str, inserted: Sequence[str], now: float) -> list[Outcome]:
+    def _compare(self, live: Tracked, old_hole: str, inserted: Sequence[str], now: float) -> list[Outcome]:
         """The live suggestion after a change."""
         hole = self._hole(live)
         if hole == old_hole:
@@ -322,6 +308,20 @@ class Tracker:
         accepted = Accepted(live.id, live.accepted, len(live.text), now - live.shown_at, inferred=True)
         return [accepted, *(self._leave(None, now) if live.taken == len(live.text) else ())]
 
+    def _applied(self, proposal: Tracked, inserted: Sequence[str], now: float) -> list[Outcome]:
+        """The proposed change after a change. An editor may tell it edit by edit: nothing is decided until all of it is there."""
+        if self._hole(proposal) != proposal.text:
+            return []
+        self._proposal = None
+        self._decide(proposal, now)
+        visible, total = now - proposal.shown_at, max(1, len(proposal.text))
+        if now - proposal.shown_at > BY_HAND_MS and all(len(piece) <= 1 for piece in inserted):
+            proposal.typed_all = True
+            return [TypedThrough(proposal.id, total, total, visible), *self._forget_oldest(now)]
+        proposal.accepted, proposal.accepted_at = total, now
+        proposal.span_start, proposal.span_end = proposal.left, proposal.right
+        return [Accepted(proposal.id, total, total, visible, inferred=True), *self._forget_oldest(now)]
+
     def _accepted_other(self, hole: str, inserted: Sequence[str], found: Match | None) -> str:
         """The other candidate of which a chunk has just come in, more than of the live one; empty: none."""
         live = self._live
@@ -333,7 +333,7 @@ class Tracker:
                 best, name = matched.taken, other
         return name
 
-    def _accept(self, tracked: _Tracked, before: int, taken: int, now: float) -> None:
+    def _accept(self, tracked: Tracked, before: int, taken: int, now: float) -> None:
         if tracked.accepted == 0:
             tracked.before_acceptance = before
             tracked.accepted_at = now
@@ -343,10 +343,15 @@ class Tracker:
         tracked.span_start = tracked.left
         tracked.span_end = tracked.left + raw_length(self._text[tracked.left : tracked.right], taken)
 
-    def _undo(self, tracked: _Tracked, old_hole: str, now: float) -> list[Outcome]:
+    def _undo(self, tracked: Tracked, old_hole: str, now: float) -> list[Outcome]:
         """Undone, if this step took the accepted text out and left what was there before it."""
         if tracked.accepted == 0 or tracked.undone or not old_hole.startswith(tracked.text[: tracked.accepted]):
             return []
+        if tracked.original is not None:
+            if self._hole(tracked) != tracked.original:
+                return []
+            tracked.undone = True
+            return [Undone(tracked.id, now - tracked.accepted_at)]
         found = self._match(tracked)
         if found is None or found.taken > tracked.before_acceptance or tracked.accepted - found.taken < 2:
             return []
@@ -372,9 +377,24 @@ class Tracker:
                 outcomes.append(TypedThrough(live.id, live.taken, len(live.text), visible))
             if reason is not None:
                 outcomes.append(Rejected(live.id, reason, visible, inferred))
-        if live.decided_at is None:
-            live.decided_at = now
-        self._decided.append(live)
+        self._decide(live, now)
+        return outcomes + self._forget_oldest(now)
+
+    def _withdraw(self, reason: RejectReason, now: float, *, inferred: bool = True) -> list[Outcome]:
+        """The proposed change is over, and was not applied."""
+        proposal, self._proposal = self._proposal, None
+        if proposal is None:
+            return []
+        self._decide(proposal, now)
+        return [Rejected(proposal.id, reason, now - proposal.shown_at, inferred), *self._forget_oldest(now)]
+
+    def _decide(self, tracked: Tracked, now: float) -> None:
+        if tracked.decided_at is None:
+            tracked.decided_at = now
+        self._decided.append(tracked)
+
+    def _forget_oldest(self, now: float) -> list[Outcome]:
+        outcomes: list[Outcome] = []
         while len(self._decided) > MOST_TRACKED:
             oldest = self._decided.pop(0)
             if oldest.open:
@@ -383,18 +403,18 @@ class Tracker:
 
     # Settling
 
-    def _settling(self) -> list[_Tracked]:
+    def _settling(self) -> list[Tracked]:
         """Decided ones, and a live one of which a part was accepted."""
         live = self._live
         return [*self._decided, *([live] if live is not None and live.decided_at is not None else ())]
 
-    def _dues(self, tracked: _Tracked) -> dict[Horizon, float]:
+    def _dues(self, tracked: Tracked) -> dict[Horizon, float]:
         decided = tracked.decided_at or 0.0
         dues: dict[Horizon, float] = {"10s": max(decided, tracked.edited_at) + QUIET_MS}
         dues.update({horizon: decided + after for horizon, after in TIMED.items()})
         return {horizon: due for horizon, due in dues.items() if horizon in tracked.open}
 
-    def _settle(self, tracked: _Tracked, horizon: Horizon, now: float) -> Settled:
+    def _settle(self, tracked: Tracked, horizon: Horizon, now: float) -> Settled:
         span = unified(self._text[tracked.span_start : tracked.span_end]) if tracked.accepted else None
         # Cut before unifying, generously: a hole may have grown to most of the document.
         settled = unified(self._text[tracked.left : min(tracked.right, tracked.left + 2 * SETTLED_CHARS)])[:SETTLED_CHARS]

@@ -22,6 +22,18 @@ end, {
   end,
 })
 
+command('TacitFix', function()
+  require('tacit').fix()
+end, { desc = "Fix the problem on the cursor's line" })
+
+command('TacitExplain', function()
+  require('tacit').explain()
+end, { desc = "Explain the problem on the cursor's line" })
+
+command('TacitAsk', function(call)
+  require('tacit').ask(call.args)
+end, { nargs = '*', desc = 'Ask about what was explained, or anything' })
+
 command('TacitPause', function()
   require('tacit').pause()
 end, { desc = 'Suggest nothing in this Neovim until :TacitResume' })

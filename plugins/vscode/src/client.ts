@@ -7,12 +7,15 @@ import {
   ErrorAction,
   ExecuteCommandRequest,
   LanguageClient,
+  ProgressType,
   RevealOutputChannelOn,
   type LanguageClientOptions,
   type Middleware,
   type ServerCapabilities,
 } from "vscode-languageclient/node";
 
+import type { Question } from "./actions";
+import { passOn } from "./diagnostics";
 import { findTacit, sayMissing } from "./executable";
 import type { Said, StatusItem } from "./status";
 
@@ -24,9 +27,13 @@ const RESTARTS_WITHIN_MS = 3 * 60_000;
 
 export class TacitClient {
   paused = false;
+  /** Shows an explanation, in the place of the language server's message. */
+  explain: ((question: Question) => Promise<void>) | undefined;
+  private streams = 0;
   private client: LanguageClient | undefined;
   private last: string | undefined;
   private ends: number[] = [];
+  private passing: vscode.Disposable | undefined;
 
   constructor(
     private readonly log: vscode.LogOutputChannel,
@@ -58,6 +65,8 @@ export class TacitClient {
       return;
     }
     this.paused = false;
+    this.passing?.dispose();
+    this.passing = passOn((params) => void this.client?.sendNotification("tacit/diagnostics", params));
     await this.setContext(true);
   }
 
@@ -65,6 +74,7 @@ export class TacitClient {
     const client = this.client;
     this.client = undefined;
     this.last = undefined;
+    this.passing?.dispose();
     await this.setContext(false);
     await client?.dispose(5000);
   }
@@ -116,8 +126,21 @@ export class TacitClient {
     }
   }
 
+  /** Like `request`; the pieces of the answer come as they are made. */
+  async stream(method: string, params: object, onText: (piece: string) => void): Promise<{ answer: unknown } | undefined> {
+    const token = `tacit-${++this.streams}`;
+    const heard = this.client?.onProgress(new ProgressType<{ text: string }>(), token, ({ text }) => onText(text));
+    try {
+      return await this.request(method, { ...params, partialResultToken: token });
+    } finally {
+      heard?.dispose();
+    }
+  }
+
   private options(): LanguageClientOptions {
     const middleware: Middleware = {
+      executeCommand: async (command, args, next) =>
+        command === "tacit.explain" && this.explain !== undefined ? this.explain(args[0] as Question) : next(command, args),
       provideInlineCompletionItems: async (document, position, context, token, next) => {
         const found = await next(document, position, context, token);
         const items = found === null || found === undefined ? [] : Array.isArray(found) ? found : found.items;

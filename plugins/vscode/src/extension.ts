@@ -2,8 +2,9 @@
 
 import * as vscode from "vscode";
 
-import { fixOrExplain } from "./actions";
+import { explainHere, fixHere } from "./actions";
 import { TacitClient } from "./client";
+import { Conversation } from "./conversation";
 import { rateBad, rateGood } from "./rating";
 import { StatusItem } from "./status";
 
@@ -14,6 +15,8 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   const status = new StatusItem();
   const tacit = new TacitClient(log, status);
   client = tacit;
+  const conversation = new Conversation(tacit);
+  tacit.explain = (question) => conversation.explain(question);
   const commands: Record<string, () => unknown> = {
     "tacit.suggest": () => vscode.commands.executeCommand("editor.action.inlineSuggest.trigger"),
     "tacit.dismiss": () => dismiss(tacit),
@@ -23,12 +26,14 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     "tacit.showStatus": () => status.show(tacit.paused),
     "tacit.showLog": () => log.show(),
     "tacit.restart": () => tacit.restart(),
-    "tacit.fix": () => fixOrExplain(tacit, "fix"),
-    "tacit.explain": () => fixOrExplain(tacit, "explain"),
+    "tacit.fixHere": () => fixHere(tacit),
+    "tacit.explainHere": () => explainHere(conversation),
+    "tacit.ask": () => conversation.askMore(),
   };
   context.subscriptions.push(
     log,
     status,
+    conversation,
     ...Object.entries(commands).map(([name, run]) => vscode.commands.registerCommand(name, run)),
     vscode.workspace.onDidChangeConfiguration((event) => tacit.configurationChanged(event)),
   );

@@ -2,6 +2,7 @@
 --- Everything that decides anything is in the language server.
 
 local accepting = require('tacit.accepting')
+local debugging = require('tacit.debugging')
 local keys = require('tacit.keys')
 local requests = require('tacit.requests')
 
@@ -84,8 +85,13 @@ local function start(bufnr)
         said = status
         vim.api.nvim_exec_autocmds('User', { pattern = 'TacitStatus' })
       end,
+      ['$/progress'] = function(failed, params, ...)
+        -- Work-done progress is Neovim's own.
+        return debugging.progress(params) or vim.lsp.handlers['$/progress'](failed, params, ...)
+      end,
     },
     on_attach = function(attached, buffer)
+      debugging.pass_on(attached, buffer)
       source().attach(attached, buffer)
     end,
   }, { bufnr = bufnr })
@@ -162,6 +168,38 @@ end
 
 function M.complete_rating(line)
   return line:match('bad%s') and REASONS or { 'good', 'bad' }
+end
+
+--- Each needs the language server; without one it says so.
+local function with_client(run)
+  local to = client()
+  if not to then
+    return tell('the language server does not run; `:checkhealth tacit` says why.', vim.log.levels.WARN)
+  end
+  run(to)
+end
+
+--- The problem on the cursor's line.
+function M.fix()
+  with_client(debugging.fix)
+end
+
+function M.explain()
+  with_client(debugging.explain)
+end
+
+--- message: the question; nil: asks for it.
+function M.ask(message)
+  if message == nil or message == '' then
+    return vim.ui.input({ prompt = 'Ask Tacit: ' }, function(given)
+      if given and given ~= '' then
+        M.ask(given)
+      end
+    end)
+  end
+  with_client(function(to)
+    debugging.ask(to, message)
+  end)
 end
 
 function M.pause()

@@ -1,0 +1,146 @@
+--- Fix and Explain: what other tools report is passed on, explanations are streamed into a buffer. Decides nothing.
+
+local requests = require('tacit.requests')
+
+local M = {}
+
+local MOST = 200
+local answer = { buffer = nil, conversation = nil }
+local asked = 0
+
+local function tell(message, level)
+  vim.notify('Tacit: ' .. message, level or vim.log.levels.INFO)
+end
+
+--- Positions of Neovim's diagnostics are bytes; LSP's are in the client's encoding.
+local function position(client, bufnr, row, column)
+  local line = vim.api.nvim_buf_get_lines(bufnr, row, row + 1, false)[1] or ''
+  local before = line:sub(1, column)
+  local count = column
+  if client.offset_encoding == 'utf-16' then
+    count = vim.fn.strutf16len(before)
+  elseif client.offset_encoding == 'utf-32' then
+    count = vim.fn.strcharlen(before)
+  end
+  return { line = row, character = count }
+end
+
+local function as_lsp(client, bufnr, diagnostics)
+  local found = {}
+  for _, one in ipairs(diagnostics) do
+    if #found == MOST then
+      break
+    end
+    found[#found + 1] = {
+      range = {
+        start = position(client, bufnr, one.lnum, one.col),
+        ['end'] = position(client, bufnr, one.end_lnum or one.lnum, one.end_col or one.col),
+      },
+      message = one.message,
+      severity = one.severity,
+      source = one.source,
+      code = one.code,
+    }
+  end
+  return found
+end
+
+--- Tells the language server of every change of what is reported in this buffer, whoever reports it.
+function M.pass_on(client, bufnr)
+  local function tell_all()
+    if not vim.api.nvim_buf_is_loaded(bufnr) then
+      return
+    end
+    local all = as_lsp(client, bufnr, vim.diagnostic.get(bufnr))
+    requests.notify(client, 'tacit/diagnostics', { uri = vim.uri_from_bufnr(bufnr), diagnostics = all })
+  end
+  vim.api.nvim_create_autocmd('DiagnosticChanged', {
+    group = vim.api.nvim_create_augroup('tacit_diagnostics_' .. bufnr, {}),
+    buffer = bufnr,
+    callback = tell_all,
+  })
+end
+
+local function question(client)
+  local bufnr = vim.api.nvim_get_current_buf()
+  local row, column = unpack(vim.api.nvim_win_get_cursor(0))
+  local here = position(client, bufnr, row - 1, column)
+  return {
+    uri = vim.uri_from_bufnr(bufnr),
+    range = { start = here, ['end'] = here },
+    diagnostics = as_lsp(client, bufnr, vim.diagnostic.get(bufnr, { lnum = row - 1 })),
+  }
+end
+
+function M.fix(client)
+  requests.request(client, 'workspace/executeCommand', { command = 'tacit.fix', arguments = { question(client) } }, function(failed)
+    if failed then
+      tell(failed.message, vim.log.levels.WARN)
+    end
+  end)
+end
+
+local function show()
+  if not (answer.buffer and vim.api.nvim_buf_is_valid(answer.buffer)) then
+    answer.buffer = vim.api.nvim_create_buf(false, true)
+    vim.bo[answer.buffer].syntax = 'markdown'
+    vim.api.nvim_buf_set_name(answer.buffer, 'Tacit')
+  end
+  if vim.fn.bufwinid(answer.buffer) == -1 then
+    local back = vim.api.nvim_get_current_win()
+    vim.cmd('botright vsplit')
+    vim.api.nvim_win_set_buf(0, answer.buffer)
+    vim.api.nvim_set_current_win(back)
+  end
+end
+
+local function write(text)
+  vim.api.nvim_buf_set_lines(answer.buffer, 0, -1, false, vim.split(text, '\n', { plain = true }))
+end
+
+--- Sends it and writes what comes under what stands there.
+local function send(client, params, before)
+  asked = asked + 1
+  local token, text = 'tacit-' .. asked, before
+  show()
+  write(text)
+  params.partialResultToken = token
+  M.streams[token] = function(piece)
+    text = text .. piece
+    write(text)
+  end
+  requests.request(client, 'tacit/chat', params, function(failed, result)
+    M.streams[token] = nil
+    if failed then
+      write(before .. '(no answer)')
+      return tell(failed.message, vim.log.levels.WARN)
+    end
+    answer.conversation = result.conversationId
+    write(before .. result.text)
+  end)
+end
+
+M.streams = {}
+
+--- Returns whether this progress is the text of an answer.
+function M.progress(params)
+  local stream = M.streams[params.token]
+  if stream then
+    stream(params.value.text)
+  end
+  return stream ~= nil
+end
+
+function M.explain(client)
+  local about = question(client)
+  answer.conversation = nil
+  send(client, { textDocument = { uri = about.uri }, range = about.range, diagnostics = about.diagnostics }, '')
+end
+
+function M.ask(client, message)
+  show()
+  local before = table.concat(vim.api.nvim_buf_get_lines(answer.buffer, 0, -1, false), '\n')
+  send(client, { message = message, conversationId = answer.conversation }, before .. '\n\n> ' .. message .. '\n\n')
+end
+
+return M
