@@ -89,7 +89,11 @@ class Adversary:
         if mood == "slow":
             await asyncio.sleep(SLOW_S)
         status, answer = self._answer(path, body, mood)
-        content = json.dumps(answer).encode()
+        content = (
+            b"".join(json.dumps(one).encode() + b"\n" for one in answer)
+            if isinstance(answer, list)
+            else json.dumps(answer).encode()
+        )
         reply = b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
             status,
             len(content),
@@ -106,10 +110,12 @@ class Adversary:
             return 500, {"detail": "no"}
         if mood == "full":
             return 507, {"code": "storage_full", "message": "The disk is full.", "mend": ""}
-        if mood == "no engine" and path == "/v1/complete":
+        if mood == "no engine" and path in ("/v1/complete", "/v1/debug", "/v1/chat"):
             return 503, {"code": "engine_unavailable", "message": "The engine is starting.", "mend": ""}
         if mood == "wrong":
             return 200, {"text": 3, "accepted": "x", "engine_ready": []}
+        if path in ("/v1/debug", "/v1/chat"):
+            return 200, _debugging(json.loads(body))
         if path == "/v1/status":
             return 200, _status()
         if path == "/v1/events":
@@ -125,11 +131,25 @@ class Adversary:
         return 404, {"detail": "Not Found"}
 
 
+_GENERATION = {
+    "tokens": [1, 2], "logprobs": [-0.1, -0.2], "temperature": 0.3, "seed": 1, "policy_version": "base", "model": "0" * 64,
+    "finish_reason": "eos",
+}  # fmt: skip
+_TIMINGS = {"total_ms": 5.0, "prompt_tokens": 9, "prompt_evaluated": 9, "prompt_ms": 3.0, "generated": 2, "generate_ms": 2.0}
+
+
 def _completion(request_id: str) -> Any:
-    generation = {"tokens": [1, 2], "logprobs": [-0.1, -0.2], "temperature": 0.3, "seed": 1, "policy_version": "base"}
-    timings = {"total_ms": 5.0, "prompt_tokens": 9, "prompt_evaluated": 9, "prompt_ms": 3.0, "generated": 2, "generate_ms": 2.0}
-    generation |= {"model": "0" * 64, "finish_reason": "eos"}
-    return {"request_id": request_id, "text": TEXT, "generation": generation, "timings": timings}
+    return {"request_id": request_id, "text": TEXT, "generation": _GENERATION, "timings": _TIMINGS}
+
+
+def _debugging(request: Any) -> Any:
+    """Each kind's own chunk between the others."""
+    one = {"start": request["text_start"], "end": request["text_start"], "text": "y\n", "path": request["path"]}
+    fix = {"kind": "edit", "edits": [one], "reason": "It was missing.", "confidence": 0.5, "checks": []}
+    draw = {"messages": [{"role": "user", "text": "?"}], "text": "y", "generation": _GENERATION, "shown": True}
+    done = {"kind": "done", "request_id": request["request_id"], "policy_version": "base", "timings": _TIMINGS}
+    said = fix if request["kind"] == "fix" else {"kind": "text", "text": TEXT}
+    return [{"kind": "progress", "text": "Reading"}, said, {**done, "draws": [draw] if request["record"] else []}]
 
 
 def _status() -> Any:

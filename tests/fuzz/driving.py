@@ -62,7 +62,18 @@ class Lsp:
         params = {
             "rootUri": self._root.as_uri(),
             "initializationOptions": {"startServer": False, **self._options},
-            "capabilities": {"general": {"positionEncodings": list(encodings)}},
+            "capabilities": {
+                "general": {"positionEncodings": list(encodings)},
+                "window": {"workDoneProgress": True},
+                "workspace": {"applyEdit": True, "workspaceEdit": {"documentChanges": True}},
+                "textDocument": {
+                    "codeAction": {
+                        "codeActionLiteralSupport": {"codeActionKind": {"valueSet": ["quickfix"]}},
+                        "resolveSupport": {"properties": ["edit"]},
+                        "dataSupport": True,
+                    }
+                },
+            },
         }
         answer = await self.request("initialize", params)
         self.capabilities = answer["result"]["capabilities"]

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 REQUESTS = (
-    "textDocument/inlineCompletion", "textDocument/completion", "textDocument/codeAction", "tacit/rate", "tacit/counters",
-    "workspace/executeCommand", "tacit/chat", "completionItem/resolve", "initialize", "no/such", "$/no", "window/logMessage",
+    "textDocument/inlineCompletion", "textDocument/completion", "textDocument/codeAction", "codeAction/resolve", "tacit/rate",
+    "tacit/counters", "workspace/executeCommand", "tacit/chat", "completionItem/resolve", "initialize", "no/such", "$/no",
+    "window/logMessage",
 )  # fmt: skip
 NOTIFICATIONS = (
     "textDocument/didOpen", "textDocument/didSave", "textDocument/didClose", "textDocument/didShowCompletion",
     "textDocument/didPartiallyAcceptCompletion", "tacit/didRejectCompletion", "tacit/rate", "workspace/didChangeConfiguration",
     "workspace/didChangeWorkspaceFolders", "initialized", "$/cancelRequest", "$/setTrace", "window/workDoneProgress/cancel",
-    "notebookDocument/didOpen", "notebookDocument/didChange", "notebookDocument/didClose", "$/progress", "no/such",
+    "tacit/diagnostics", "notebookDocument/didOpen", "notebookDocument/didChange", "notebookDocument/didClose", "$/progress",
+    "no/such",
 )  # fmt: skip
 ODD = (None, True, False, 0, -1, 1, 2, 3, 2**31, 2**80, 1.5, "", "x", "\ud83d", "é\u2028😀\r\n", "\x00", "\u202e", [], {})
 WORDS = ("uri", "text", "range", "start", "line", "item", "command", "arguments", "version", "settings", "event", "added", "id")
@@ -64,7 +66,14 @@ class Round:
         self._versions: dict[str, int] = {}
 
     def frames(self) -> list[Frame]:
-        kinds = ((self._typing, 34), (self._request, 24), (self._notification, 14), (self._cancel, 8), (self._odd, 8))
+        kinds = (
+            (self._typing, 34),
+            (self._request, 24),
+            (self._notification, 14),
+            (self._cancel, 8),
+            (self._odd, 8),
+            (self._debugging, 4),
+        )
         broken = ((self._broken, 6), (self._unusual, 6))
         choices = [kind for kind, weight in (*kinds, *broken) for _ in range(weight)]
         return [self._draw.choice(choices)() for _ in range(self._size)]
@@ -117,6 +126,28 @@ class Round:
         return self._request(
             "textDocument/inlineCompletion", {"textDocument": {"uri": uri}, "position": where, "context": context}
         )
+
+    def _debugging(self) -> Frame:
+        """What an editor does at an error, each time right."""
+        draw = self._draw
+        uri = draw.choice(self._uris[:2])
+        span = {"start": {"line": 0, "character": 0}, "end": {"line": draw.randrange(2), "character": draw.randrange(1, 4)}}
+        reported = {"range": span, "message": draw.choice(("bad", "é\n😀")), "severity": 1}
+        question = {"uri": uri, "range": span, "diagnostics": [reported]}
+        document = {"uri": uri}
+        chat = {"textDocument": document, "range": span, "message": draw.choice((None, "why?")), "conversationId": "c"}
+        method, params = draw.choice(
+            (
+                ("textDocument/codeAction", {"textDocument": document, "range": span, "context": {"diagnostics": [reported]}}),
+                ("codeAction/resolve", {"title": "Fix", "data": question}),
+                ("workspace/executeCommand", {"command": draw.choice(("tacit.fix", "tacit.explain")), "arguments": [question]}),
+                (
+                    "tacit/chat",
+                    {**chat, "partialResultToken": draw.choice(("p", None)), "workDoneToken": draw.choice(("w", None))},
+                ),
+            )
+        )
+        return self._request(method, params)
 
     def _odd(self) -> Frame:
         """Right JSON that is no proper message."""
@@ -212,19 +243,40 @@ class Round:
         uri = draw.choice(self._uris)
         document = {"uri": uri, "languageId": "python", "version": draw.choice((1, 2, 3, None, "4")), "text": draw.choice(TEXTS)}
         change = {"text": draw.choice((*TYPED, 3)), "range": {"start": self._position(), "end": self._position()}}
+        span = (
+            change["range"]
+            if draw.random() < 0.5
+            else {name: {"line": 0, "character": at} for name, at in (("start", 0), ("end", 2))}
+        )
+        reported = {
+            "range": span,
+            "message": draw.choice(("bad", "é\n😀", "\ud800", 3)),
+            "severity": draw.choice((1, 4, None, 9)),
+        }
+        question = {"uri": draw.choice(self._uris[:2]), "range": span, "diagnostics": draw.choice(([reported], [], None))}
         settings = {"timeScale": draw.choice((1, -1, "x")), "startServer": False, "deadlineMs": draw.choice((100, 300, "y"))}
         params = {
             "textDocument": document,
             "notebookDocument": {"uri": uri, "notebookType": "jupyter-notebook", "version": 1, "cells": []},
             "cellTextDocuments": [document] * draw.randrange(2),
             "position": self._position(),
-            "context": {"triggerKind": draw.choice((0, 1, 2, 3, None)), "diagnostics": []},
-            "range": change["range"],
+            "context": {"triggerKind": draw.choice((0, 1, 2, 3, None)), "diagnostics": [reported] * draw.randrange(2)},
+            "uri": uri,
+            "diagnostics": [reported] * draw.randrange(3),
+            "title": "Fix",
+            "data": draw.choice((question, question, None, "x")),
+            "token": draw.choice(("t", 1, self._asked[-1] if self._asked else 0)),
+            "message": draw.choice(("why?", "\ud800", "", None, 3)),
+            "conversationId": draw.choice(("c", "", None, 7)),
+            "stackTrace": draw.choice(("Traceback", None)),
+            "partialResultToken": draw.choice(("p", 2, None)),
+            "workDoneToken": draw.choice(("w", 3, None)),
+            "range": span,
             "contentChanges": [change] * draw.randrange(3),
             "item": {"insertText": "abc", "command": {"arguments": [draw.choice(("0" * 32, None, 3))]}},
             "acceptedLength": draw.choice((0, 2, -1, 10**9, "2")),
             "command": draw.choice(self._commands),
-            "arguments": draw.choice(([], [None, 1], [{"value": -1, "flag": "wrong"}], [3], None)),
+            "arguments": draw.choice(([], [None, 1], [{"value": -1, "flag": "wrong"}], [question], [3], None)),
             "value": draw.choice((1, -1, 0, None, "off")),
             "settings": {"tacit": settings},
             "event": {"added": [], "removed": []},

@@ -16,7 +16,7 @@ from fuzz.driving import ROUND, Failure, Lsp, run_rounds
 
 from tacit.protocol.home import Home
 
-OPTIONS = {"learning": "on", "deadlineMs": 1000}
+OPTIONS = {"learning": "on", "deadlineMs": 1000, "debugDeadlineMs": 1000}
 
 
 async def play(folder: Path, seed: int, first: int, last: int) -> tuple[int, int, int]:

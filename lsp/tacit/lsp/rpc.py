@@ -193,7 +193,8 @@ class Server(LanguageServer):
         """JSON as this kind of params. JsonRpcInvalidParams."""
         try:
             return self.protocol._converter.structure(value, kind)
-        except ClassValidationError as error:
+        # cattrs collects what it finds in an object; of what is none it says what Python says.
+        except (ClassValidationError, TypeError, ValueError, AttributeError) as error:
             raise _unreadable(error) from None
 
     def plain(self, value: object) -> Any:

@@ -69,11 +69,13 @@ class Works:
         self, title: str, work: Callable[[Say], Coroutine[Any, Any, Result]], token: types.ProgressToken | None = None
     ) -> Result | None:
         """None: the developer stopped it. token: of the progress that the editor wants; None: ours, if it shows any."""
-        name = uuid.uuid4().hex if token is None or token in self._tasks else token
+        # Not every editor's token is one: lsprotocol lets anything through.
+        wanted = token if isinstance(token, str | int) and token not in self._tasks else None
+        name = uuid.uuid4().hex if wanted is None else wanted
         progress = _Progress(self._lsp, name, title)
         task = asyncio.ensure_future(work(progress.say))
         self._tasks[name] = task
-        if name == token:
+        if wanted is not None:
             progress.begin()
         elif self._progress:
             progress.create()
@@ -90,7 +92,7 @@ class Works:
 
     def cancel(self, token: types.ProgressToken) -> None:
         """The editor's button."""
-        if (task := self._tasks.get(token)) is not None:
+        if isinstance(token, str | int) and (task := self._tasks.get(token)) is not None:
             task.cancel()
 
     def stop(self) -> None:
