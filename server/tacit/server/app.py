@@ -40,6 +40,7 @@ from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context
 from tacit.protocol.events import EventAck, EventBatch, SuggestionRecord, TextAt
 from tacit.protocol.home import Home
 from tacit.server.adapters import Adapters
+from tacit.server.debugging import routes as debugging
 from tacit.server.export import export, project_infos, record_of
 from tacit.server.hosting import Host
 from tacit.server.ingest import store_events
@@ -78,6 +79,7 @@ def make_app(parts: Parts) -> FastAPI:
     app = FastAPI(title="Tacit", version=version("tacit"), docs_url=None, redoc_url=None)
     _errors(app, parts)
     _completion_and_events(app, parts)
+    debugging.add_routes(app, parts)
     _runs_and_adapters(app, parts)
     _state(app, parts)
     return app

@@ -15,6 +15,7 @@ from tacit.protocol.errors import EngineUnavailable, ModelUnavailable, TacitErro
 from tacit.protocol.home import Home
 from tacit.server.adapters import Adapters
 from tacit.server.completing import CompletionService
+from tacit.server.debugging.answering import DebugService
 from tacit.server.engine import kinds
 from tacit.server.engine.child_client import engine_threads
 from tacit.server.engine.interface import Engine
@@ -49,6 +50,7 @@ class Host:
         self._make_engine = make_engine
         self._engine: Engine | None = None
         self._service: CompletionService | None = None
+        self._debugging: DebugService | None = None
         self._failure: TacitError | None = None
         self._words = "The server is starting."
         self._stopping = False
@@ -83,6 +85,12 @@ class Host:
                 raise type(self._failure)(self._failure.message, mend=self._failure.mend)
             raise EngineUnavailable(self._words, mend="Try again in a moment; `tacit status` says how it stands.")
         return self._service, self.model.sha256
+
+    def debugging(self) -> tuple[DebugService, str]:
+        """As `service`, for debugging."""
+        _, sha256 = self.service()
+        assert self._debugging is not None
+        return self._debugging, sha256
 
     async def run(self) -> None:
         """Bring the engine up, however often it takes; returns when it is up. It restarts itself from then on."""
@@ -135,6 +143,7 @@ class Host:
                 raise ModelUnavailable(error.message, mend=mend_unusable(model, self._home.logs)) from error
             raise
         self._engine, self._service = engine, CompletionService(engine, self._settings)
+        self._debugging = DebugService(engine, self._settings)
         log.info("the engine answers")
 
     def _progress(self, done: int, total: int) -> None:
@@ -146,10 +155,12 @@ class Host:
         """As `CompletionService.hurry`."""
         if self._service is not None:
             self._service.hurry(seconds)
+        if self._debugging is not None:
+            self._debugging.hurry(seconds)
 
     async def stop(self) -> None:
         self._stopping = True
-        engine, self._engine, self._service = self._engine, None, None
+        engine, self._engine, self._service, self._debugging = self._engine, None, None, None
         self._words = "The server is stopping."
         await self._adapters.detach()
         if engine is not None:

@@ -4,6 +4,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
+LONG_SECONDS = (0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
+
 
 class Metrics:
     def __init__(self) -> None:
@@ -11,6 +13,12 @@ class Metrics:
         self.completions = Counter("tacit_completions", "Completion requests by outcome.", ["outcome"], registry=self._registry)
         self.completion_seconds = Histogram(
             "tacit_completion_seconds", "From request to answer.", buckets=SECONDS, registry=self._registry
+        )
+        self.debug_answers = Counter(
+            "tacit_debug_answers", "Debugging answers by kind and outcome.", ["kind", "outcome"], registry=self._registry
+        )
+        self.debug_seconds = Histogram(
+            "tacit_debug_seconds", "From request to the end of the answer.", buckets=LONG_SECONDS, registry=self._registry
         )
         self.prompt_tokens = Counter("tacit_prompt_tokens", "Prompt tokens asked for.", registry=self._registry)
         self.prompt_evaluated = Counter("tacit_prompt_tokens_evaluated", "Of them, computed anew.", registry=self._registry)

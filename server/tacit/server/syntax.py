@@ -83,7 +83,7 @@ class Surroundings:
         if (grammar := GRAMMARS.get(language)) is None:
             return None
         surroundings = cls(prefix, suffix, grammar)
-        faults = sum(1 for _ in islice(_broken(surroundings._tree.root_node), MOST_FAULTS + 1))
+        faults = sum(1 for _ in islice(broken(surroundings._tree.root_node), MOST_FAULTS + 1))
         return surroundings if faults <= MOST_FAULTS else None
 
     def faults(self, text: str) -> int:
@@ -95,7 +95,7 @@ class Surroundings:
             inserted = text[:TEXT].encode(errors="replace")
             start = len(self._before)
             root = self._with(inserted).root_node
-            self._faults[text] = sum(1 for _ in _broken(root)) + self._misplaced(root, start, start + len(inserted))
+            self._faults[text] = sum(1 for _ in broken(root)) + self._misplaced(root, start, start + len(inserted))
         return self._faults[text]
 
     def place(self, indent: str = "") -> Place | None:
@@ -183,7 +183,7 @@ def _shares_line(node: "Node") -> bool:
     return above is not None and above.end_point[0] == node.start_point[0]
 
 
-def _broken(root: "Node") -> "Iterator[Node]":
+def broken(root: "Node") -> "Iterator[Node]":
     """The outermost nodes that do not parse or are missing."""
     stack = [root]
     while stack:
@@ -229,6 +229,11 @@ def _window(prefix: str) -> str:
 
 @cache
 def _parser(grammar: str) -> "Parser":
+    return new_parser(grammar)
+
+
+def new_parser(grammar: str) -> "Parser":
+    """One of the caller's own: two threads must not share a parser. grammar: a value of GRAMMARS."""
     from tree_sitter_language_pack import get_parser
 
     name: Any = grammar

@@ -1,6 +1,5 @@
-"""What a stack trace says, whichever language wrote it: frames, exceptions, and which frames are the workspace's. Pure."""
+"""What a stack trace says, whichever language wrote it: frames and exceptions. Pure; `reading` makes them."""
 
-import posixpath
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,26 +45,3 @@ class Trace:
     def frames(self) -> tuple[Frame, ...]:
         """Of all exceptions, the cause's innermost first; each place once."""
         return tuple(dict.fromkeys(frame for one in self.raised for frame in one.frames))
-
-
-def relative(path: str, root: str) -> str | None:
-    """Where in the workspace a frame's path lies, with forward slashes; None: elsewhere, or only a file's name.
-
-    root: absolute. A relative path is taken to be relative to it. Nothing is looked up on the disk.
-    """
-    path, root = _plain(path), _plain(root).rstrip("/")
-    if not path or path.startswith("<") or "\0" in path:
-        return None
-    if _absolute(path):
-        whole = posixpath.normpath(path)
-        return whole[len(root) + 1 :] if root and whole.startswith(root + "/") else None
-    whole = posixpath.normpath(path)
-    return None if whole.startswith("..") or whole == "." else whole
-
-
-def _plain(path: str) -> str:
-    return path.replace("\\", "/").removeprefix("file://")
-
-
-def _absolute(path: str) -> bool:
-    return path.startswith("/") or (path[1:3] == ":/" and path[0].isalpha())

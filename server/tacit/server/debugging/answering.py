@@ -1,0 +1,336 @@
+"""The debugging service: from a request to a stream of chunks; fixes are drawn until one passes. Touches the engine and, through
+`checking`, tools; stores nothing and logs nothing of what it is shown.
+"""
+
+import asyncio
+import contextlib
+import math
+import random
+import time
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+
+from tacit.protocol.chat_prompt import LINE_END, QWEN_CHAT, assemble, pieces
+from tacit.protocol.completion import BASE_POLICY, FinishReason, Generation, Timings
+from tacit.protocol.debugging import (
+    CHAT_PROMPT_FORMAT,
+    Check,
+    DebugChunk,
+    DebugRequest,
+    Done,
+    Draw,
+    Message,
+    Progress,
+    Proposal,
+    ProposedEdit,
+    Span,
+    TextDelta,
+    Withheld,
+)
+from tacit.protocol.errors import Refused
+from tacit.protocol.redaction import mask, redact
+from tacit.server.debugging import checks, prompting
+from tacit.server.debugging.answer import UnusableAnswer, complete, new_text, read
+from tacit.server.debugging.checking import Checker
+from tacit.server.debugging.edits import minimal_edits
+from tacit.server.debugging.region import Region, around
+from tacit.server.engine.interface import DrawStats, Engine, Sampling
+from tacit.server.settings import Settings
+
+EXPLAIN_TOKENS, CHAT_TOKENS = 400, 700
+FIX_SHARE, FIX_TOKENS = 1.3, 120
+"""Longest answer of a fix: so many times the region's tokens, and so many more."""
+ANSWER_SHARE = 0.5
+"""Of the engine's context, at most, for the answer."""
+WARMER = 0.8
+"""Temperature of the third draw and later ones: what two cooler ones did not find is looked for farther away."""
+UNCHECKED_WORTH = {"names": 0.8, "diagnostic": 0.8, "tests": 0.95, "parses": 0.7}
+"""What is left of the confidence for each check that could not be made."""
+
+
+@dataclass(slots=True)
+class _Drawing:
+    """One draw, as far as it has come."""
+
+    messages: tuple[Message, ...]
+    prompt: list[int]
+    sampling: Sampling
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    """Length of the text after each token."""
+    text: str = ""
+    finish: FinishReason = "length"
+    stats: DrawStats | None = None
+    checks: tuple[Check, ...] = ()
+    shown: bool = True
+
+
+@dataclass(slots=True)
+class _Work:
+    """One request while it is worked on."""
+
+    request: DebugRequest
+    policy: str
+    model: str
+    deadline: float
+    """In the loop's time."""
+    began: float
+    drawings: list[_Drawing] = field(default_factory=list)
+    snippets: int = 0
+
+
+class DebugService:
+    """Answers about errors with one engine. Holds nothing about a request once it is answered."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._latest = math.inf
+        """In the loop's time: nothing goes on longer."""
+
+    def hurry(self, seconds: float) -> None:
+        """The server is about to end: what is under way has so long."""
+        self._latest = asyncio.get_running_loop().time() + seconds
+
+    async def answer(self, request: DebugRequest, policy_version: str, model_sha256: str) -> AsyncGenerator[DebugChunk, None]:
+        """The chunks of one answer, `Done` last. Closing it stops the engine's work.
+
+        policy_version: `base` or an adapter that the engine has loaded; else NotFound. EngineUnavailable: it died on the way.
+        """
+        until = asyncio.get_running_loop().time() + request.deadline_ms / 1000
+        work = _Work(_clean(request), policy_version, model_sha256, until, time.perf_counter())
+        parts = self._fix(work) if request.kind == "fix" else self._say(work)
+        async with contextlib.aclosing(parts) as chunks:
+            async for chunk in chunks:
+                yield chunk
+        yield _done(work)
+
+    async def _say(self, work: _Work) -> AsyncGenerator[DebugChunk, None]:
+        """An explanation, or the answer to a turn."""
+        request = work.request
+        longest = request.max_tokens or (EXPLAIN_TOKENS if request.kind == "explain" else CHAT_TOKENS)
+        prompt = await self._prompt(work, None, self._answer_room(longest))
+        yield Progress(text="Reading what is asked.")
+        drawing = await self._drawing(work, prompt.messages, self._answer_room(longest), 0)
+        async with contextlib.aclosing(self._draw(work, drawing)) as texts:
+            async for text in texts:
+                if text:
+                    yield TextDelta(text=text)
+
+    async def _fix(self, work: _Work) -> AsyncGenerator[DebugChunk, None]:
+        request = work.request
+        start, end = prompting.place(request)
+        region = await asyncio.to_thread(around, request.text, start, end, request.language)
+        size = len(await self._engine.tokenize(request.text[region.start : region.end]))
+        longest = self._answer_room(request.max_tokens or int(size * FIX_SHARE) + FIX_TOKENS)
+        if size >= longest:
+            yield Withheld(reason=f"The code at this place is too long to be rewritten: {size} tokens, {longest} are possible.")
+            return
+        prompt = await self._prompt(work, region, longest)
+        checker = Checker(request, request.text, region)
+        messages = prompt.messages
+        best: tuple[Check, ...] = ()
+        seen: dict[str, tuple[Check, ...]] = {}
+        tried = 0
+        for number in range(request.candidates):
+            if self._left(work) <= 0:
+                break
+            tried += 1
+            yield Progress(text=f"Writing candidate {number + 1} of at most {request.candidates}.")
+            drawing = await self._drawing(work, messages, longest, number)
+            async with contextlib.aclosing(self._draw(work, drawing, until_code=True)) as texts:
+                async for _ in texts:
+                    pass
+            drawing.shown = False
+            if drawing.finish == "deadline":
+                drawing.checks = (_format("The time was up before it was written."),)
+                break
+            try:
+                written = read(drawing.text)
+                changed = await asyncio.to_thread(new_text, request.text, region, written.code, request.language)
+            except UnusableAnswer as error:
+                drawing.checks = (_format(str(error)),)
+            else:
+                edits = minimal_edits(request.text, changed)
+                if changed not in seen:
+                    yield Progress(text=f"Checking candidate {number + 1}.")
+                    seen[changed] = await checker.check(changed, edits)
+                drawing.checks = seen[changed]
+                if checks.passed(drawing.checks):
+                    drawing.shown = True
+                    yield Proposal(
+                        edits=tuple(
+                            ProposedEdit(
+                                path=request.path,
+                                start=edit.start + request.text_start,
+                                end=edit.end + request.text_start,
+                                text=edit.text,
+                            )
+                            for edit in edits
+                        ),
+                        reason=written.reason or "The model gave no reason.",
+                        confidence=_confidence(drawing, request.text[region.start : region.end]),
+                        checks=drawing.checks,
+                    )
+                    return
+            if len(drawing.checks) >= len(best):
+                best = drawing.checks
+            finding = checks.finding(drawing.checks)
+            yield Progress(text=f"Candidate {number + 1} was dropped: {finding}")
+            # Told once what was wrong; then asked anew, so that one bad beginning does not spoil all that follows.
+            again = (*prompt.messages, Message(role="assistant", text=drawing.text.strip()), prompting.retry(finding))
+            fits = number == 0 and await self._count(again) <= self._settings.context_tokens - longest
+            messages = again if fits else prompt.messages
+        yield Withheld(reason=_why_withheld(tried, self._left(work) <= 0, best), checks=best)
+
+    async def _prompt(self, work: _Work, region: Region | None, longest: int) -> prompting.Prompt:
+        prompt = await prompting.fitted(work.request, region, self._settings.context_tokens - longest, self._count)
+        work.snippets = prompt.snippets
+        return prompt
+
+    async def _drawing(self, work: _Work, messages: tuple[Message, ...], longest: int, number: int) -> _Drawing:
+        request = work.request
+        temperature = self._settings.temperature if request.temperature is None else request.temperature
+        seed = random.randrange(2**31) if request.seed is None else (request.seed + number) % 2**31
+        tokens = await self._tokens(messages)
+        if len(tokens) > (room := self._settings.context_tokens - longest):
+            raise Refused(
+                f"What is asked is {len(tokens)} tokens long; the engine can read {room}.", mend="Ask about less of it."
+            )
+        warm = max(temperature, WARMER) if number >= 2 else temperature
+        drawing = _Drawing(messages, tokens, Sampling(longest, warm, seed))
+        work.drawings.append(drawing)
+        return drawing
+
+    async def _draw(self, work: _Work, drawing: _Drawing, *, until_code: bool = False) -> AsyncGenerator[str, None]:
+        """The answer's text, token by token. until_code: it ends with its first code block."""
+        adapter = None if work.policy == BASE_POLICY else work.policy
+        async with contextlib.aclosing(self._engine.generate(drawing.prompt, drawing.sampling, adapter)) as items:
+            while True:
+                try:
+                    async with asyncio.timeout(max(0.0, self._left(work))):
+                        item = await anext(items)
+                except StopAsyncIteration:
+                    break
+                except TimeoutError:
+                    drawing.finish = "deadline"
+                    return
+                if isinstance(item, DrawStats):
+                    drawing.stats = item
+                    if item.ended:
+                        drawing.finish = "eos"
+                    continue
+                drawing.tokens.append(item.token)
+                drawing.logprobs.append(item.logprob)
+                drawing.text += item.text
+                drawing.ends.append(len(drawing.text))
+                yield item.text
+                if until_code and "\n" in item.text and complete(drawing.text):
+                    drawing.finish = "stop_rule"
+                    return
+
+    def _answer_room(self, wanted: int) -> int:
+        return max(1, min(wanted, int(self._settings.context_tokens * ANSWER_SHARE)))
+
+    def _left(self, work: _Work) -> float:
+        return min(work.deadline, self._latest) - asyncio.get_running_loop().time()
+
+    async def _tokens(self, messages: Sequence[Message]) -> list[int]:
+        texts = await asyncio.gather(*map(self._engine.tokenize, [*pieces(messages), LINE_END]))
+        return assemble(QWEN_CHAT, texts[:-1], texts[-1])
+
+    async def _count(self, messages: Sequence[Message]) -> int:
+        return len(await self._tokens(messages))
+
+
+def _clean(request: DebugRequest) -> DebugRequest:
+    """Without secrets, whatever the client has done already. The file keeps its length, the rest need not."""
+    masked = mask(request.text)
+    changes: dict[str, object] = {
+        "trace": redact(request.trace),
+        "turns": tuple(turn.model_copy(update={"text": redact(turn.text)}) for turn in request.turns),
+        "snippets": tuple(one.model_copy(update={"text": redact(one.text)}) for one in request.snippets),
+        "diagnostics": tuple(
+            one.model_copy(
+                update={
+                    "message": redact(one.message),
+                    "related": tuple(two.model_copy(update={"message": redact(two.message)}) for two in one.related),
+                }
+            )
+            for one in request.diagnostics
+        ),
+    }
+    spans = tuple(
+        Span(start=max(0, one.start - request.text_start), end=max(0, one.end - request.text_start)) for one in request.masked
+    )
+    if masked != request.text:
+        spans += tuple(Span(start=at, end=at + 1) for at, (a, b) in enumerate(zip(request.text, masked, strict=True)) if a != b)
+    return request.model_copy(update={**changes, "text": masked, "masked": spans})
+
+
+def _format(note: str) -> Check:
+    return Check(name="format", result="failed", note=note)
+
+
+def _why_withheld(tried: int, late: bool, best: Sequence[Check]) -> str:
+    count = "No candidate was" if not tried else "The one candidate was not" if tried == 1 else f"None of {tried} candidates was"
+    finding = checks.finding(best) or "It was not finished."
+    return f"{count} good enough to show{' in the time there was' if late else ''}: {finding}"
+
+
+def _confidence(drawing: _Drawing, old: str) -> float:
+    """Mean probability of the tokens of lines that are new, less for each check that could not be made."""
+    known = {line.strip() for line in old.splitlines()}
+    sure, at, begun = [], 0, 0
+    for line in drawing.text.splitlines(keepends=True):
+        new = line.strip() and line.strip() not in known
+        while at < len(drawing.ends) and drawing.ends[at] <= begun + len(line):
+            if new and drawing.text[: drawing.ends[at]].count("```") == 1:
+                sure.append(drawing.logprobs[at])
+            at += 1
+        begun += len(line)
+    found = math.exp(sum(sure) / len(sure)) if sure else 0.5
+    for check in drawing.checks:
+        if check.result == "unchecked":
+            found *= UNCHECKED_WORTH.get(check.name, 1.0)
+    return round(min(1.0, max(0.0, found)), 3)
+
+
+def _done(work: _Work) -> Done:
+    stats = [drawing.stats for drawing in work.drawings if drawing.stats is not None]
+    return Done(
+        request_id=work.request.request_id,
+        policy_version=work.policy,
+        draws=tuple(_draw_of(work, drawing) for drawing in work.drawings) if work.request.record else (),
+        timings=Timings(
+            total_ms=(time.perf_counter() - work.began) * 1000,
+            prompt_tokens=sum(len(drawing.prompt) for drawing in work.drawings),
+            prompt_evaluated=sum(one.prompt_evaluated for one in stats),
+            prompt_ms=sum(one.prompt_ms for one in stats),
+            generated=sum(len(drawing.tokens) for drawing in work.drawings),
+            generate_ms=sum(one.generate_ms for one in stats),
+        ),
+        snippets=work.snippets,
+    )
+
+
+def _draw_of(work: _Work, drawing: _Drawing) -> Draw:
+    text = redact(drawing.text)
+    return Draw(
+        messages=drawing.messages,
+        text=text,
+        generation=Generation(
+            # They would spell a secret that the text does not show: such a draw is not recorded.
+            tokens=tuple(drawing.tokens) if text == drawing.text else (),
+            logprobs=tuple(drawing.logprobs),
+            temperature=drawing.sampling.temperature,
+            seed=drawing.sampling.seed,
+            policy_version=work.policy,
+            model=work.model,
+            finish_reason=drawing.finish,
+            prompt_format=CHAT_PROMPT_FORMAT,
+        ),
+        checks=drawing.checks,
+        shown=drawing.shown,
+    )

@@ -1,0 +1,96 @@
+"""The routes of debugging: `/v1/debug` and `/v1/chat`, streams of JSON lines. Touches the parts it is given; holds nothing."""
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Response
+from fastapi.responses import StreamingResponse
+
+from tacit.protocol import errors
+from tacit.protocol.debugging import DEBUG_CHUNK, DebugChunk, DebugRequest, Done, Failed, Withheld
+
+if TYPE_CHECKING:
+    from tacit.server.app import Parts
+
+LINES = "application/x-ndjson"
+
+
+def add_routes(app: FastAPI, parts: "Parts") -> None:
+    @app.post("/v1/debug", response_class=StreamingResponse)
+    async def debug(body: DebugRequest) -> Response:
+        """A fix or an explanation: one DebugChunk a line. Closing the connection stops the work on it."""
+        if body.kind == "chat":
+            raise errors.BadRequest("A chat is asked for at /v1/chat.")
+        return await _streamed(parts, body)
+
+    @app.post("/v1/chat", response_class=StreamingResponse)
+    async def chat(body: DebugRequest) -> Response:
+        """The answer to the last turn: one DebugChunk a line. Closing the connection stops the work on it."""
+        if body.kind != "chat":
+            raise errors.BadRequest(f"`{body.kind}` is asked for at /v1/debug.")
+        return await _streamed(parts, body)
+
+
+async def _streamed(parts: "Parts", body: DebugRequest) -> Response:
+    lines = _lines(parts, body)
+    # The first line before the status line: what fails at once is answered as an error.
+    first = await anext(lines)
+
+    async def stream() -> AsyncGenerator[bytes, None]:
+        async with contextlib.aclosing(lines):
+            yield first
+            async for line in lines:
+                yield line
+
+    return StreamingResponse(stream(), media_type=LINES)
+
+
+async def _lines(parts: "Parts", body: DebugRequest) -> AsyncGenerator[bytes, None]:
+    """The chunks as lines. An error before the first is raised, a later one is the last line."""
+    began, outcome, said = time.perf_counter(), "cancelled", False
+    try:
+        async with contextlib.aclosing(_chunks(parts, body)) as chunks:
+            async for chunk in chunks:
+                if isinstance(chunk, Withheld):
+                    outcome = "withheld"
+                elif isinstance(chunk, Done):
+                    outcome = "withheld" if outcome == "withheld" else "answered"
+                    parts.metrics.prompt_tokens.inc(chunk.timings.prompt_tokens)
+                    parts.metrics.prompt_evaluated.inc(chunk.timings.prompt_evaluated)
+                    parts.metrics.generated_tokens.inc(chunk.timings.generated)
+                said = True
+                yield _line(chunk)
+    except errors.TacitError as error:
+        outcome = "error"
+        if not said:
+            raise
+        yield _line(Failed(code=error.code, message=error.message, mend=error.mend))
+    except Exception:
+        outcome = "error"
+        raise
+    finally:
+        parts.metrics.debug_answers.labels(body.kind, outcome).inc()
+        parts.metrics.debug_seconds.observe(time.perf_counter() - began)
+
+
+async def _chunks(parts: "Parts", body: DebugRequest) -> AsyncGenerator[DebugChunk, None]:
+    """With the policy that is the session's; a canary's failures count against it."""
+    service, model_sha256 = parts.host.debugging()
+    parts.requests += 1
+    ready = parts.host.ready
+    with parts.adapters.using(body.project, "debug", body.session_id) as policy:
+        try:
+            async with contextlib.aclosing(service.answer(body, policy, model_sha256)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except (errors.EngineUnavailable, errors.NotFound) as error:
+            if ready:
+                await parts.adapters.answered(body.project, "debug", policy, error)
+            raise
+        await parts.adapters.answered(body.project, "debug", policy, None)
+
+
+def _line(chunk: DebugChunk) -> bytes:
+    return DEBUG_CHUNK.dump_json(chunk) + b"\n"

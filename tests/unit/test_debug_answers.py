@@ -1,0 +1,176 @@
+"""From what a model wrote to the smallest edit of the file: whatever it wrote around it, and however it indented it."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tacit.server.debugging.answer import UnusableAnswer, complete, new_text, read
+from tacit.server.debugging.edits import Edit, apply, minimal_edits
+from tacit.server.debugging.region import Region, around
+
+PYTHON = '''"""Accounts."""
+
+import os
+
+
+class Account:
+    limit = 3
+
+    @property
+    def left(self):
+        return self.limit - self.usd
+
+    def other(self):
+        return 2
+
+
+print(Account().left)
+'''
+
+
+def region_at(text: str, place: str, language: str = "python") -> Region:
+    start = text.index(place)
+    return around(text, start, start + len(place), language)
+
+
+def shown(text: str, region: Region) -> str:
+    return text[region.start : region.end]
+
+
+lines = st.lists(st.sampled_from(["a\n", "b\n", "  c\n", "\n", "d\r\n", "ä€\n", "end"]), max_size=12).map("".join)
+
+
+@given(lines, lines)
+def test_edits_make_the_new_text_of_the_old(old: str, new: str) -> None:
+    edits = minimal_edits(old, new)
+    assert apply(old, edits) == new
+    assert all(first.end <= second.start for first, second in pairwise(edits))
+    assert (edits == ()) == (old == new)
+
+
+def test_an_edit_is_as_small_as_the_change() -> None:
+    old = "def f(values):\n    return sum(vlaues)\n"
+    assert minimal_edits(old, old.replace("vlaues", "values")) == (Edit(31, 33, "al"),)
+    # Two changes far apart are two edits, and what is between them is not touched.
+    text = "".join(f"line {number}\n" for number in range(20))
+    changed = text.replace("line 2\n", "line two\n").replace("line 15\n", "line fifteen\n")
+    assert [edit.text for edit in minimal_edits(text, changed)] == ["two", "fifteen"]
+    assert minimal_edits("a\r\nb\r\n", "a\r\nx\r\nb\r\n") == (Edit(3, 3, "x\r\n"),)
+
+
+def test_a_region_is_the_function_with_what_belongs_to_it() -> None:
+    assert shown(PYTHON, region_at(PYTHON, "usd")) == "    @property\n    def left(self):\n        return self.limit - self.usd\n"
+    assert region_at(PYTHON, "usd").name == "left"
+    outside = region_at(PYTHON, "print(Account().left)")
+    assert not outside.is_function and "print(Account().left)" in shown(PYTHON, outside)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "place", "name"),
+    [
+        ("java", "class A {\n  int f(int x) {\n    return y;\n  }\n  int g() { return 1; }\n}\n", "y;", "f"),
+        ("cpp", "int g() { return 1; }\nint f(int x) {\n  int a = 1;\n  return y;\n}\n", "y;", "f"),
+        ("javascript", "const a = 1;\nexport const f = (x) => {\n  const b = 1;\n  return y;\n};\n", "y;", "f"),
+        ("typescript", "class A {\n  f(x: number): number {\n    const b = 1;\n    return y;\n  }\n}\n", "y;", "f"),
+        ("go", "package a\n\nfunc (s *S) f(x int) int {\n\tb := 1\n\treturn y\n}\n", "y\n", "f"),
+        ("rust", "impl A {\n    fn f(x: i32) -> i32 {\n        let b = 1;\n        y\n    }\n}\n", "y\n", "f"),
+    ],
+)
+def test_a_region_in_every_language(language: str, text: str, place: str, name: str) -> None:
+    region = region_at(text, place, language)
+    assert (region.is_function, region.name) == (True, name)
+    assert place.strip() in shown(text, region) and "class A" not in shown(text, region) and "g()" not in shown(text, region)
+
+
+def test_of_a_long_function_the_lines_around_the_place_are_taken() -> None:
+    text = "def f():\n" + "".join(f"    x{number} = {number}\n" for number in range(500)) + "\n\ndef g():\n    pass\n"
+    region = region_at(text, "x250 ")
+    assert not region.is_function and "x250 " in shown(text, region) and shown(text, region).count("\n") < 80
+
+
+WHOLE = "Fix: `self.usd` should be `self.used`. More.\n\n```python\n{}\n```\nThat is all.\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "    @property\n    def left(self):\n        return self.limit - self.used",
+        "@property\ndef left(self):\n    return self.limit - self.used",
+        # The whole class, or the whole file, instead of the method.
+        "class Account:\n    limit = 3\n\n    @property\n    def left(self):\n        return self.limit - self.used",
+        PYTHON.replace("usd", "used"),
+    ],
+    ids=["as it was", "not indented", "class", "file"],
+)
+def test_an_answer_goes_where_the_function_was(code: str) -> None:
+    written = read(WHOLE.format(code))
+    assert written.reason == "`self.usd` should be `self.used`."
+    assert new_text(PYTHON, region_at(PYTHON, "usd"), written.code, "python") == PYTHON.replace("usd", "used")
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "place", "code", "expected"),
+    [
+        (
+            "python",
+            '"""Text."""\nimport os\n\n\ndef f(t):\n    return json.loads(t)\n',
+            "json",
+            "import json\n\ndef f(t):\n    return json.loads(t)",
+            '"""Text."""\nimport os\nimport json\n\n\ndef f(t):\n    return json.loads(t)\n',
+        ),
+        (
+            "python",
+            "# -*- coding: utf-8 -*-\ndef f(t):\n    return json.loads(t)\n",
+            "json",
+            "from json import loads\ndef f(t):\n    return loads(t)",
+            "# -*- coding: utf-8 -*-\nfrom json import loads\ndef f(t):\n    return loads(t)\n",
+        ),
+        (
+            "java",
+            "package a;\n\nclass A {\n  int f() {\n    List<Integer> x;\n    return 1;\n  }\n}\n",
+            "List",
+            "import java.util.List;\n\nint f() {\n    List<Integer> x;\n    return 1;\n}",
+            "package a;\nimport java.util.List;\n\nclass A {\n  int f() {\n      List<Integer> x;\n      return 1;\n  }\n}\n",
+        ),
+    ],
+)
+def test_a_new_import_goes_to_the_others(language: str, text: str, place: str, code: str, expected: str) -> None:
+    assert new_text(text, region_at(text, place, language), code, language) == expected
+
+
+def test_line_ends_stay_what_they_are() -> None:
+    text = PYTHON.replace("\n", "\r\n")
+    code = "@property\ndef left(self):\n    return self.limit - self.used\n"
+    assert new_text(text, region_at(text, "usd"), code, "python") == PYTHON.replace("usd", "used").replace("\n", "\r\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ("I do not know.", "no code block"),
+        ("```python\ndef f(", "does not end"),
+        ("```\n\n```", "is empty"),
+        ("```python\ndef another():\n    pass\n```", "does not hold `left`"),
+        ("```python\nimport sys\n```", "only imports"),
+    ],
+)
+def test_what_cannot_be_placed_is_said(answer: str, why: str) -> None:
+    with pytest.raises(UnusableAnswer, match=why):
+        new_text(PYTHON, region_at(PYTHON, "usd"), read(answer).code, "python")
+
+
+@given(st.text(alphabet="`~ab\n #de", max_size=60))
+def test_any_answer_is_read_or_refused(answer: str) -> None:
+    try:
+        code = read(answer).code
+        new_text(PYTHON, region_at(PYTHON, "usd"), code, "python")
+    except UnusableAnswer as error:
+        assert str(error)
+
+
+def test_nothing_is_read_after_the_first_code_block() -> None:
+    text = "Reason.\n```python\nx = 1\n```\nAnd so on"
+    ends = [end for end in range(len(text) + 1) if complete(text[:end])]
+    assert ends[0] == text.index("And")

@@ -1,0 +1,116 @@
+"""What a fix is checked for before it is shown: that it parses, hides and invents nothing, and that the complaint is gone."""
+
+from pathlib import Path
+
+import pytest
+
+from tacit.protocol.debugging import Check, DebugRequest, Diagnostic, Span
+from tacit.server.debugging.checking import Checker
+from tacit.server.debugging.edits import minimal_edits
+from tacit.server.debugging.region import around
+
+TEXT = """import os
+from shop.prices import price
+
+
+def total(values):
+    result = 0
+    for value in values:
+        # Each once.
+        result += vlaue
+    return result
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "prices.py").write_text("def price(name: str) -> int:\n    return len(name)\n")
+    (tmp_path / "shop" / "cart.py").write_text("on the disk stands something else\n")
+    return tmp_path
+
+
+def request_for(text: str, place: str, workspace: str = "", **changes: object) -> DebugRequest:
+    start = text.index(place)
+    diagnostic = Diagnostic(
+        start=start, end=start + len(place), message=f'"{place}" is not defined', code="reportUndefinedVariable", source="Pyright"
+    )
+    whole = {
+        "kind": "fix", "request_id": "r", "session_id": "s", "language": "python", "path": "shop/cart.py", "text": text,
+        "workspace": workspace, "diagnostics": (diagnostic,), **changes,
+    }  # fmt: skip
+    return DebugRequest.model_validate(whole)
+
+
+async def check(text: str, place: str, changed: str, workspace: str = "", **changes: object) -> dict[str, Check]:
+    request = request_for(text, place, workspace, **changes)
+    region = around(text, request.diagnostics[0].start, request.diagnostics[0].end, request.language)
+    found = await Checker(request, text, region).check(changed, minimal_edits(text, changed))
+    return {one.name: one for one in found}
+
+
+async def test_a_good_fix_passes_and_says_what_was_not_checked(workspace: Path) -> None:
+    before = {path: path.read_bytes() for path in workspace.rglob("*.py")}
+    found = await check(TEXT, "vlaue", TEXT.replace("vlaue", "value"), str(workspace))
+    results = {name: one.result for name, one in found.items()}
+    assert results == {"scope": "passed", "parses": "passed", "names": "passed", "diagnostic": "passed", "tests": "unchecked"}
+    assert "not run" in found["tests"].note
+    # The tools read a shadow: nothing in the workspace was touched.
+    assert {path: path.read_bytes() for path in workspace.rglob("*.py")} == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "failed", "why"),
+    [
+        ("result += vlaue", "result += vlaue", "scope", "changes nothing"),
+        ("result += vlaue", "result += vlaue  # type: ignore", "scope", "hides the problem"),
+        ("result += vlaue", "try:\n            result += vlaue\n        except Exception:\n            pass", "scope", "hides"),
+        ("    result = 0\n", "    result = 0\n    vlaue = 1\n", "scope", "only makes `vlaue` a constant"),
+        ("        # Each once.", "        # ... rest of the code", "scope", "leaves code out"),
+        (TEXT[TEXT.index("    result = 0") :], "", "scope", "takes away"),
+        ("result += vlaue", "result += (value", "parses", "does not parse"),
+        ("result += vlaue", "result += elements", "names", "elements"),
+        ("result += vlaue", "result += price('a').net", "names", "net"),
+        ("import os\n", "import os\nimport shop.discounts\n", "names", "shop.discounts"),
+        ("    result = 0\n", "    result = 1\n", "diagnostic", "still says"),
+        ("result += vlaue", "result += price(value, 2)", "diagnostic", "something new"),
+    ],
+)  # fmt: skip
+async def test_a_bad_fix_fails_and_the_finding_says_why(workspace: Path, old: str, new: str, failed: str, why: str) -> None:
+    found = await check(TEXT, "vlaue", TEXT.replace(old, new), str(workspace))
+    assert [name for name, one in found.items() if one.result == "failed"] == [failed]
+    assert why in found[failed].note
+
+
+async def test_a_modules_own_workspace_is_known(workspace: Path) -> None:
+    """Without the workspace its import cannot be resolved, before as after: that is no fault of the fix."""
+    fixed = TEXT.replace("vlaue", "value")
+    assert (await check(TEXT, "vlaue", fixed, ""))["names"].result == "passed"
+    wrong = fixed.replace("import price", "import prize")
+    assert (await check(TEXT, "vlaue", wrong, str(workspace)))["names"].result == "failed"
+
+
+async def test_what_no_tool_here_can_tell_is_unchecked(workspace: Path) -> None:
+    fixed = TEXT.replace("result = 0", "result = 10").replace("vlaue", "value")
+    found = await check(TEXT.replace("vlaue", "value"), "0", fixed, str(workspace))
+    assert found["diagnostic"].result == "unchecked" and "Pyright" in found["diagnostic"].note
+    part = await check(TEXT, "vlaue", TEXT.replace("vlaue", "value"), str(workspace), whole=False)
+    assert part["names"].result == "unchecked" and "part of the file" in part["names"].note
+    ruby = await check("x = vlaue\n", "vlaue", "x = value\n", str(workspace), language="ruby", path="a.rb")
+    assert (ruby["parses"].result, ruby["names"].result) == ("unchecked", "unchecked")
+
+
+async def test_a_secret_is_never_written_over(workspace: Path) -> None:
+    text = TEXT + '\n\ndef login():\n    return "********" + vlaue\n'
+    start = text.index("********")
+    masked = (Span(start=start, end=start + 8),)
+    changed = text.replace('"********" + vlaue', '"secret"')
+    assert (await check(text, 'return "', changed, str(workspace), masked=masked))["scope"].result == "failed"
+    kept = text.replace("+ vlaue", "+ str(1)")
+    assert (await check(text, 'return "', kept, str(workspace), masked=masked))["scope"].result == "passed"
+
+
+@pytest.mark.parametrize("path", ["../outside.py", "/etc/passwd.py"])
+async def test_a_path_outside_the_workspace_is_not_looked_at(workspace: Path, path: str) -> None:
+    found = await check(TEXT, "vlaue", TEXT.replace("vlaue", "value"), str(workspace), path=path)
+    assert found["names"].result == "unchecked"
