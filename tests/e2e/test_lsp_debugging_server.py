@@ -1,0 +1,152 @@
+"""Fix, Explain and the chat over real stdio, with a real server and a real (tiny) model: an edit or a sentence, the stream, the
+cancel, and the record in SQLite.
+
+The tiny model writes words without sense, so that hardly any fix passes its checks: all of this is about the machinery.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tacit.learner.simulate.editor import Document, Editor, LspError
+from tacit.learner.simulate.positions import offset_at
+from tacit.learner.simulate.serving import ServerProcess
+from tacit.protocol.events import Rated, SuggestionRecord
+from tacit.protocol.home import Home
+from tacit.protocol.project import project_of
+
+SOURCE = 'password = "hunter2hunter2"\n\n\ndef add(a, b):\n    return a + c\n'
+LINE = {"start": {"line": 4, "character": 15}, "end": {"line": 4, "character": 16}}
+REPORTED = {
+    "range": LINE,
+    "message": "Name `c` used when not defined",
+    "severity": 1,
+    "source": "ty",
+    "code": "unresolved-reference",
+}
+RECORDING = {"learning": "on", "debugDeadlineMs": 240_000, "startServer": False}
+
+
+class DebugEditor(Editor):
+    """An editor that resolves code actions, and applies edits when it is asked to."""
+
+    def __init__(self, root: Path, server: ServerProcess) -> None:
+        super().__init__(root, options=RECORDING, environment=server.environment)
+
+    def _initialize_params(self) -> dict[str, Any]:
+        params = super()._initialize_params()
+        params["capabilities"]["workspace"] |= {"applyEdit": True, "workspaceEdit": {"documentChanges": True}}
+        params["capabilities"]["textDocument"]["codeAction"] = {
+            "codeActionLiteralSupport": {"codeActionKind": {"valueSet": ["quickfix"]}},
+            "resolveSupport": {"properties": ["edit"]},
+            "dataSupport": True,
+        }
+        return params
+
+    async def actions(self, document: Document) -> list[Any]:
+        params = {"textDocument": {"uri": document.uri}, "range": LINE, "context": {"diagnostics": [REPORTED]}}
+        found: list[Any] = await self.request("textDocument/codeAction", params)
+        return found
+
+    def apply(self, document: Document, edit: Any) -> None:
+        [change] = edit["documentChanges"]
+        assert change["textDocument"] == {"uri": document.uri, "version": document.version}
+        for one in reversed(change["edits"]):
+            start, end = offset_at(document.text, one["range"]["start"]), offset_at(document.text, one["range"]["end"])
+            self.change(document, start, end, one["newText"])
+
+    def messages(self) -> list[str]:
+        return [params["message"] for method, params in self.notifications if method == "window/showMessage"]
+
+
+@pytest.fixture
+async def server(home: Home, tiny_model: Path) -> AsyncIterator[ServerProcess]:
+    async with ServerProcess(home, {"model": str(tiny_model), "threads": "1"}) as one:
+        yield one
+
+
+async def records(server: ServerProcess, root: Path, enough: Callable[[list[SuggestionRecord]], bool]) -> list[SuggestionRecord]:
+    """What is stored of this workspace's debugging answers, once it is enough."""
+    async with asyncio.timeout(120):
+        while True:
+            found = [record async for record in server.client.export(project_of(root), "debug")]
+            if enough(found):
+                return found
+            # The store tells nobody when something has come in.
+            await asyncio.sleep(0.05)
+
+
+async def test_a_fix_is_an_edit_or_a_sentence_and_every_draw_is_recorded(server: ServerProcess, tmp_path: Path) -> None:
+    async with DebugEditor(tmp_path, server) as editor:
+        document = editor.open(tmp_path / "a.py", SOURCE)
+        fix, explain = await editor.actions(document)
+        assert (fix["kind"], fix["tags"], explain["tags"]) == ("quickfix", [1], [1])
+        resolved = await editor.request("codeAction/resolve", fix, timeout=300)
+        [said] = editor.messages()
+        if resolved.get("edit") is not None:
+            editor.apply(document, resolved["edit"])
+            assert said.startswith("Fix: ")
+        else:
+            assert said.startswith("No fix is shown."), said
+        editor.close(document)
+        [record] = await records(
+            server, tmp_path, lambda found: bool(found) and any(e.kind == "settled" for e in found[0].events)
+        )
+    suggestion = record.suggestion
+    assert suggestion.task == "debug" and suggestion.debug is not None
+    assert suggestion.shown == (resolved.get("edit") is not None)
+    assert suggestion.debug.diagnostics[0].code == "unresolved-reference"
+    draws = suggestion.debug.draws
+    assert draws and all(len(one.generation.tokens) == len(one.generation.logprobs) > 0 for one in draws)
+    assert "hunter2" not in record.model_dump_json()
+    assert "progress" in {method.removeprefix("$/") for method, _ in editor.notifications}
+
+
+async def test_a_cancelled_fix_stops_and_leaves_nothing(server: ServerProcess, tmp_path: Path) -> None:
+    async with DebugEditor(tmp_path, server) as editor:
+        document = editor.open(tmp_path / "a.py", SOURCE)
+        fix, _ = await editor.actions(document)
+        # In one write: the model cannot have answered before the call is stopped.
+        pending = editor.send("codeAction/resolve", fix)
+        editor.cancel(pending)
+        with pytest.raises(LspError) as refused:
+            await editor.answer(pending, timeout=120)
+        assert refused.value.code == -32800
+        # The button in the editor's progress list.
+        pending = editor.send("codeAction/resolve", fix)
+        begun = await editor.wait_for("$/progress", lambda params: params["value"].get("kind") == "begin", timeout=120)
+        editor.notify("window/workDoneProgress/cancel", {"token": begun["token"]})
+        resolved = await editor.answer(pending, timeout=300)
+        assert resolved.get("edit") is None
+        # What was stopped counts as no answer; the next question is the only one.
+        await editor.request("tacit/chat", {"textDocument": {"uri": document.uri}, "range": LINE}, timeout=300)
+        [record] = await records(server, tmp_path, bool)
+        assert record.suggestion.debug is not None and record.suggestion.debug.kind == "explain"
+
+
+async def test_an_explanation_streams_is_talked_about_and_rated(server: ServerProcess, tmp_path: Path) -> None:
+    async with DebugEditor(tmp_path, server) as editor:
+        document = editor.open(tmp_path / "a.py", SOURCE)
+        about = {"textDocument": {"uri": document.uri}, "range": LINE, "diagnostics": [REPORTED], "partialResultToken": "stream"}
+        first = await editor.request("tacit/chat", about, timeout=300)
+        pieces = [
+            params["value"]["text"]
+            for method, params in editor.notifications
+            if method == "$/progress" and params["token"] == "stream"
+        ]
+        assert first["text"] and "".join(pieces) == first["text"]
+        second = await editor.request("tacit/chat", {"message": "Why?", "conversationId": first["conversationId"]}, timeout=300)
+        assert second["suggestionId"] != first["suggestionId"]
+        rating = {"suggestionId": first["suggestionId"], "value": -1, "flag": "hallucination"}
+        assert (await editor.request("tacit/rate", rating)).startswith("Thank you")
+        found = await records(
+            server, tmp_path, lambda all_: len(all_) == 2 and any(isinstance(e, Rated) for one in all_ for e in one.events)
+        )
+    by_id = {record.suggestion.suggestion_id: record for record in found}
+    explained = by_id[first["suggestionId"]]
+    assert explained.suggestion.text == first["text"]
+    assert [event.flag for event in explained.events if isinstance(event, Rated)] == ["hallucination"]
+    assert {record.suggestion.debug.conversation for record in found if record.suggestion.debug} == {first["conversationId"]}
