@@ -11,8 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tacit.protocol.home import Home, models_dir
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("tacit", deadline=None)
+settings.load_profile("tacit")
 
 SMALL_MODEL = "qwen2.5-coder-0.5b"
 
