@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tacit.learner.reward import kept_length, reward
+from tacit.learner.debug_record import evidence_of
+from tacit.learner.reward import Reward, kept_length, reward
+from tacit.learner.reward_debug import WEIGHTS, Verdict, judge
 from tacit.learner.samples import written_of
 from tacit.protocol.events import Accepted, Settled, Shown, SuggestionRecord
 
@@ -26,7 +28,7 @@ class AtHorizon:
 
 def account(record: SuggestionRecord) -> dict[str, Any]:
     """As JSON has it. Texts are as they are stored: secrets replaced."""
-    suggestion, verdict, written = record.suggestion, reward(record), written_of(record)
+    suggestion, written = record.suggestion, written_of(record)
     generation, context = suggestion.generation, suggestion.context
     return {
         "suggestion": suggestion.suggestion_id,
@@ -48,13 +50,7 @@ def account(record: SuggestionRecord) -> dict[str, Any]:
         "finish_reason": generation.finish_reason,
         "latency_ms": suggestion.latency_ms,
         "logprobs": logprobs_summary(generation.logprobs),
-        "reward": {
-            "value": verdict.value if verdict.labelled else None,
-            "parts": dict(verdict.parts),
-            "censored": verdict.censored,
-            "weight": verdict.weight,
-            "outcome": verdict.outcome,
-        },
+        "reward": rewarded(record),
         "written": None if written is None else written.text,
         "horizons": [
             {"horizon": one.horizon, "elapsed_ms": one.elapsed_ms, "kept_rate": one.kept_rate, "text": one.text}
@@ -62,6 +58,28 @@ def account(record: SuggestionRecord) -> dict[str, Any]:
         ],
         "events": [event.model_dump(mode="json", exclude={"session_id", "suggestion_id"}) for event in record.events],
         "saw": context.model_dump(mode="json"),
+    }
+
+
+def rewarded(record: SuggestionRecord) -> dict[str, Any]:
+    """As JSON has it: parts are what was added up; of a debugging answer also its tier and what vetoes it."""
+    verdict: Reward | Verdict
+    if record.suggestion.debug is None:
+        verdict = completion = reward(record)
+        parts: dict[str, Any] = {"parts": dict(completion.parts)}
+    else:
+        verdict = answer = judge(evidence_of(record))
+        parts = {
+            "parts": {name: WEIGHTS[name] * value for name, value in answer.dimensions.items()},
+            "tier": answer.tier,
+            "veto": answer.veto,
+        }
+    return {
+        "value": verdict.value if verdict.labelled else None,
+        **parts,
+        "censored": verdict.censored,
+        "weight": verdict.weight,
+        "outcome": verdict.outcome,
     }
 
 

@@ -80,7 +80,9 @@ def _reward(reward: dict[str, Any]) -> str:
     limits = sum(reward["parts"].values())
     cut = "" if abs(limits - reward["value"]) < 1e-9 else f" (cut from {limits:+.3f})"
     weight = "" if reward["weight"] == 1 else f", counts {reward['weight']:g} times"
-    return f"Reward {reward['value']:+.3f}{cut}: {reward['outcome'].replace('_', ' ')}{weight}"
+    tier = f"; severity tier {reward['tier']}" if "tier" in reward else ""
+    veto = f"; veto: {reward['veto']}" if reward.get("veto") else ""
+    return f"Reward {reward['value']:+.3f}{cut}: {reward['outcome'].replace('_', ' ')}{weight}{tier}{veto}"
 
 
 def _event(event: dict[str, Any]) -> str:
