@@ -243,20 +243,23 @@ def test_a_developer_is_helped_and_all_of_it_is_recorded(window: Window, record:
     assert record.seen(window.ghost) in record.drafts(" quiet\n") and not record.drafts(" quiet")
 
 
-def test_fix_and_explain_are_offered_only_when_they_work(window: Window) -> None:
+def test_an_explanation_comes_into_a_document_beside_the_code(window: Window, record: Record) -> None:
     until(lambda: "ready" in window.status(), "a status item that says that Tacit is ready")
-    window.keys("F1")
-    box = window.page.locator(".quick-input-widget input.input")
-    box.wait_for()
-    box.fill(">Tacit: ")
-    titles = until(
-        lambda: [
-            text for text in window.page.locator(".quick-input-list .monaco-list-row").all_inner_texts() if "Tacit:" in text
-        ],
-        "Tacit's commands in the palette",
+    # No tool reports anything in this file: what is selected is what it is about.
+    window.keys("Control+a")
+    window.run("Tacit: Explain the Problem Here")
+    window.page.locator(".tab", has_text="Tacit.md").wait_for()
+    explained = record.wait("an explanation", lambda event: event["kind"] == "suggested" and event["task"] == "debug")
+    assert explained["debug"]["kind"] == "explain" and explained["debug"]["draws"]
+    beginning = " ".join(explained["text"].split())[:12]
+    beside = window.page.locator(".editor-group-container").nth(1)
+    until(
+        lambda: beginning in " ".join(beside.locator(".view-line").all_inner_texts()).replace("\xa0", " "),
+        f"a document that begins with {beginning!r}",
     )
-    assert any("Show Status" in title for title in titles)
-    assert not any("Explain" in title or title.strip() == "Tacit: Fix" for title in titles)
+    window.photograph("8-explained")
+    window.run("Tacit: Rate the Last Suggestion: Good")
+    assert record.wait_for(explained["suggestion_id"], "rated")["value"] == 1
 
 
 def test_a_missing_program_is_told_with_what_to_do(tmp_path: Path, window: Window) -> None:
