@@ -21,7 +21,7 @@ import pytest_asyncio
 from conftest import short_folder
 from random_adapter import write_random_adapter
 
-from tacit.protocol.errors import BadRequest, EngineUnavailable, NotFound, Refused
+from tacit.protocol.errors import BadRequest, EngineUnavailable, NotFound, Refused, SettingError
 from tacit.protocol.fim import QWEN
 from tacit.protocol.home import Home
 from tacit.server.engine.embedded import EmbeddedEngine
@@ -236,7 +236,7 @@ async def test_what_does_not_fit_is_refused_and_changes_nothing(
         # Each value is finite; what the model computes with them is not.
         (adapters("overflow", 3, scale=1e35), ""),
     ):
-        with pytest.raises(Refused, match=match):
+        with pytest.raises(Refused, match=match or None):
             await engine.load(SECOND, bad)
     assert engine.loaded() == {FIRST} and engine.pids <= pids and engine.ready
     assert _same(await _greedy(engine, FIRST), before)
@@ -284,6 +284,60 @@ async def test_a_killed_engine_comes_back_with_its_adapters(engine: Running, ada
     assert engine.message == "" and not engine.pids & pids
     assert _same(await _greedy(engine, FIRST), before)
     assert not [process for process in family if _alive(process)]
+
+
+async def test_a_vllm_that_somebody_else_runs_serves_as_well(
+    engine: Running, adapters: Callable[..., Path], tiny_model: Path, home: Home
+) -> None:
+    """The same vLLM, through a TCP port. When it has lost an adapter, as one that was started anew has, it gets it back."""
+    if not isinstance(engine, VllmEngine):
+        pytest.skip("llama.cpp is always a child of the server")
+    async with _listening(next(engine._home.run_dir.glob("vllm.sock"))) as port:
+        settings = SETTINGS.model_copy(update={"vllm_url": f"http://127.0.0.1:{port}", "vllm_python": ""})
+        other = VllmEngine(tiny_model, digest(tiny_model), engine._home, settings)
+        await other.load(FIRST, adapters("a", 1))
+        await other.start()
+        try:
+            base, adapted = await _greedy(other), await _greedy(other, FIRST)
+            assert _same(base, await _greedy(engine)) and not _same(base, adapted) and not other.pids
+            ((_, known),) = other._adapters.items()
+            server = other._server
+            assert server is not None
+            await server.client.unload(known.name)
+            while other._server is server:
+                await asyncio.sleep(0.01)
+            assert "restarted" in other.message or other.ready
+            while not other.ready:
+                await asyncio.sleep(0.01)
+            assert _same(await _greedy(other, FIRST), adapted)
+            await other.drop(FIRST)
+        finally:
+            await other.stop()
+        # It goes on, for whom it belongs to.
+        assert _same(await _greedy(engine), base)
+        small = settings.model_copy(update={"context_tokens": 4096})
+        with pytest.raises(SettingError, match="context_tokens"):
+            await VllmEngine(tiny_model, digest(tiny_model), engine._home, small).start()
+
+
+@contextlib.asynccontextmanager
+async def _listening(socket: Path) -> AsyncIterator[int]:
+    """A port that passes everything on to a Unix socket and back."""
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_unix_connection(str(socket))
+        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
 
 
 def _family(engine: Running) -> set[psutil.Process]:
