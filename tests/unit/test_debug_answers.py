@@ -153,6 +153,7 @@ def test_line_ends_stay_what_they_are() -> None:
         ("```python\ndef f(", "does not end"),
         ("```\n\n```", "is empty"),
         ("```python\ndef another():\n    pass\n```", "does not hold `left`"),
+        ('```python\ndef another():\n    """Not left."""\n```', "does not hold `left`"),
         ("```python\nimport sys\n```", "only imports"),
     ],
 )

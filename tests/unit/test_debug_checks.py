@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tacit.protocol.debugging import Check, DebugRequest, Diagnostic, Span
+from tacit.server.debugging import compilers
 from tacit.server.debugging.checking import Checker
 from tacit.server.debugging.edits import minimal_edits
 from tacit.server.debugging.region import around
@@ -114,3 +115,50 @@ async def test_a_secret_is_never_written_over(workspace: Path) -> None:
 async def test_a_path_outside_the_workspace_is_not_looked_at(workspace: Path, path: str) -> None:
     found = await check(TEXT, "vlaue", TEXT.replace("vlaue", "value"), str(workspace), path=path)
     assert found["names"].result == "unchecked"
+
+
+CPP = """#include <vector>
+
+int sum(const std::vector<int>& v) {
+  int total = 0;
+  for (int x : v) total += vlaue;
+  return total;
+}
+"""
+JAVA = """package a;
+
+class Cart {
+  int total(int[] v) {
+    int r = 0;
+    for (int x : v) r += vlaue;
+    return r + Price.of();
+  }
+}
+"""
+
+
+@pytest.mark.parametrize(("language", "path", "text"), [("cpp", "src/sum.cpp", CPP), ("java", "src/a/Cart.java", JAVA)])
+async def test_compilers_check_their_languages(tmp_path: Path, language: str, path: str, text: str) -> None:
+    if compilers.tool(language) is None:
+        pytest.skip(f"there is no compiler for {language} here")
+    (tmp_path / "src" / "a").mkdir(parents=True)
+    (tmp_path / "src" / "a" / "Price.java").write_text("package a;\n\nclass Price {\n  static int of() { return 1; }\n}\n")
+
+    async def results(changed: str, workspace: str = str(tmp_path)) -> dict[str, str]:
+        found = await check(text, "vlaue", changed, workspace, language=language, path=path)
+        return {name: one.result for name, one in found.items()}
+
+    good = await results(text.replace("vlaue", "x"))
+    assert (good["names"], good["diagnostic"]) == ("passed", "passed")
+    assert (await results(text.replace("vlaue", "invented")))["names"] == "failed"
+    assert (await results(text.replace("= 0", "= 1")))["diagnostic"] == "failed"
+    # What only a build finds is said, not counted.
+    lost = "#include <gone.h>\n" + text if language == "cpp" else text.replace("class Cart", "import gone.Thing;\n\nclass Cart")
+    found = await check(lost, "vlaue", lost.replace("vlaue", "x"), str(tmp_path), language=language, path=path)
+    assert found["names"].result == "unchecked" and "not find all" in found["names"].note
+
+
+async def test_where_no_tool_checks_names_the_new_ones_are_named() -> None:
+    text = "export function f(values) {\n  return values.map((v) => vlaue);\n}\n"
+    found = await check(text, "vlaue", text.replace("vlaue", "convert(v)"), language="javascript", path="a.js")
+    assert found["names"].result == "unchecked" and "`convert`" in found["names"].note

@@ -23,6 +23,8 @@ COMMANDS: dict[str, str] = {
     "why": "tacit.cli.why:why",
     "replay": "tacit.cli.replay:replay",
     "explain-prompt": "tacit.cli.explain_prompt:explain_prompt",
+    "explain": "tacit.cli.debugging:explain",
+    "chat": "tacit.cli.debugging:chat",
     "demo": "tacit.cli.demo:demo",
     "simulate": "tacit.cli.simulate:simulate",
     "bench": "tacit.cli.bench:bench",

@@ -117,9 +117,9 @@ def _function_in(code: str, name: str, language: str) -> str:
     whole = [node for node in root.named_children if not node.type.endswith("comment")]
     named = [node for node in _functions(root) if name_of(node) == name]
     if not named:
-        # A method by itself is none for some grammars; a beginning with its name in it is taken for it.
-        head = next((line for line in code.splitlines() if line.strip()), "")
-        if re.search(rf"\b{re.escape(name)}\b", "\n".join(code.splitlines()[:6])) and (root.has_error or "class" not in head):
+        # Some grammars do not know a method by itself: what calls itself by the name, and is no function of another one, is it.
+        others = [node for node in _functions(root) if name_of(node)]
+        if not others and re.search(rf"\b{re.escape(name)}\s*[(<:=]", code):
             return code
         raise UnusableAnswer(f"The code block does not hold `{name}`, which was asked for.")
     if len(named) > 1:

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tacit.protocol.debugging import Check, DebugRequest
-from tacit.server.debugging import checks, python_names
+from tacit.server.debugging import checks, compilers, python_names
 from tacit.server.debugging.complaints import Compared, Said, diagnostic_check, names_check
 from tacit.server.debugging.edits import Edit
 from tacit.server.debugging.region import Region
@@ -42,7 +43,7 @@ class Checker:
                 return tuple(found)
             diagnostic = request.diagnostics[0] if request.diagnostics else None
             first, last = (self._line(diagnostic.start), self._line(diagnostic.end)) if diagnostic else (0, 0)
-            found.append(diagnostic_check(compared, diagnostic, first, last))
+            found.append(diagnostic_check(compared, diagnostic, first, last, self._marked()))
         if checks.passed(found):
             found.append(checks.unchecked("tests", TESTS_NOT_RUN))
         return tuple(found)
@@ -50,26 +51,39 @@ class Checker:
     async def _compared(self, changed: str) -> Compared | str:
         """What the language's tool says of both texts; or why it cannot tell."""
         request = self.request
-        if request.language != "python":
-            return f"Names are not checked in {request.language} yet: no tool for it is asked."
+        language = request.language
+        if language != "python" and language not in compilers.TOOLS:
+            new = checks.new_names(self.text, changed, [snippet.text for snippet in request.snippets])
+            what = f"new in the file: {', '.join(f'`{name}`' for name in new)}" if new else "it brings none that the file has not"
+            return f"No tool here checks names in {language}; {what}."
         if not request.whole:
             return "Only a part of the file was sent, so names could not be checked."
         texts = [changed] if self._before is not None else [self.text, changed]
-        said = await python_names.said_of(texts, request.path, request.workspace)
+        if language == "python":
+            tool, said = "ty", await python_names.said_of(texts, request.path, request.workspace)
+        else:
+            tool = Path(compilers.tool(language) or "").name
+            said = await compilers.said_of(texts, request.path, request.workspace, language)
         if isinstance(said, str):
             return said
         if self._before is None:
             self._before = said[0]
-        return Compared("ty", self._before, said[-1])
+        return Compared(tool, self._before, said[-1])
 
     def _unresolved(self) -> tuple[str, ...]:
         """The name that the diagnostic is about, if it is one that nothing defines."""
         diagnostic = self.request.diagnostics[0] if self.request.diagnostics else None
         if diagnostic is None or not Said(diagnostic.code, diagnostic.message, 0).unresolved:
             return ()
-        start = diagnostic.start - self.request.text_start
-        name = self.text[max(0, start) : max(0, diagnostic.end - self.request.text_start)]
+        name = self._marked()
         return (name,) if name.isidentifier() else ()
+
+    def _marked(self) -> str:
+        """The code that the diagnostic marks."""
+        if not self.request.diagnostics:
+            return ""
+        span, begin = self.request.diagnostics[0], self.request.text_start
+        return self.text[max(0, span.start - begin) : max(0, span.end - begin)]
 
     def _line(self, offset: int) -> int:
         """offset: of the file. Only asked where the whole file was sent."""

@@ -27,6 +27,9 @@ PLACEHOLDERS: Final = re.compile(
     re.IGNORECASE,
 )
 """Where a model leaves out what it should have repeated."""
+MOST_NEW: Final = 6
+"""Names that a note lists."""
+_WORD = re.compile(r"[A-Za-z_$][\w$]{2,}")
 LOST_SHARE: Final = 0.5
 """Of the region's lines with code that a fix may take away."""
 GROWN: Final = 3.0
@@ -82,6 +85,12 @@ def parses(text: str, changed: str, language: str, *, whole: bool) -> Check:
         return Check(name="parses", result="passed", note="As far as it is in view, no place more than before fails to parse.")
     note = f"It parses ({GRAMMARS[language]} grammar)." if not after else f"{after} places do not parse; it was {before} before."
     return Check(name="parses", result="passed", note=note)
+
+
+def new_names(text: str, changed: str, shown: Iterable[str]) -> list[str]:
+    """Words of the changed text that neither the old text nor anything else that the model was shown has; the first few."""
+    known = {word for one in (text, *shown) for word in _WORD.findall(one)}
+    return [word for word in dict.fromkeys(_WORD.findall(changed)) if word not in known][:MOST_NEW]
 
 
 def unchecked(name: str, why: str) -> Check:

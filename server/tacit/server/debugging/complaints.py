@@ -67,15 +67,18 @@ def names_check(compared: Compared) -> Check:
     return Check(name="names", result="passed", note=f"{compared.tool} finds no new unresolved name, import or attribute.")
 
 
-def diagnostic_check(compared: Compared, diagnostic: Diagnostic | None, first: int, last: int) -> Check:
-    """Whether what is asked about is gone, and nothing came instead. first, last: its lines in the old text, from 0."""
+def diagnostic_check(compared: Compared, diagnostic: Diagnostic | None, first: int, last: int, marked: str = "") -> Check:
+    """Whether what is asked about is gone, and nothing came instead.
+
+    first, last: its lines in the old text, from 0. marked: the code that it marks.
+    """
     new = tuple(said for said in compared.new if said.error and not said.unresolved)
     if new:
         return Check(name="diagnostic", result="failed", note=f"{compared.tool} has something new to say: {_words(new)}.")
     if diagnostic is None:
         note = f"{compared.tool} finds nothing new; the program was not run again, so whether the error is gone is not known."
         return Check(name="diagnostic", result="unchecked", note=note)
-    same = tuple(said for said in compared.before if first <= said.line <= last and _about(said, diagnostic))
+    same = tuple(said for said in compared.before if first <= said.line <= last and _about(said, diagnostic, marked))
     if not same:
         source = diagnostic.source or "the tool that reported it"
         note = f"{compared.tool} does not report this problem itself, so only {source} can tell whether it is gone."
@@ -87,9 +90,11 @@ def diagnostic_check(compared: Compared, diagnostic: Diagnostic | None, first: i
     return Check(name="diagnostic", result="passed", note=f"{compared.tool} does not report it any more, and nothing new.")
 
 
-def _about(said: Said, diagnostic: Diagnostic) -> bool:
+def _about(said: Said, diagnostic: Diagnostic, marked: str) -> bool:
     """Whether two tools, or the same one, speak of the same."""
     if diagnostic.code and diagnostic.code == said.rule:
+        return True
+    if marked.isidentifier() and marked in _WORD.findall(said.message):
         return True
     words = set(_WORD.findall(diagnostic.message)) - _SAID_EVERYWHERE
     return diagnostic.message.strip() == said.message or bool(words & _quoted(said.message))

@@ -1,0 +1,99 @@
+"""What a compiler says of a C, C++ or Java file with and without a change. Starts compilers; nothing is linked or run.
+
+They know no build files: a header or class that only the build finds is missing, before as after, and then names are not checked.
+"""
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tacit.protocol.errors import Refused
+from tacit.server.debugging.complaints import Said
+from tacit.server.debugging.shadow import SECONDS, Shadow, shadowed
+
+TOOLS: Final = {"c": ("gcc", "clang"), "cpp": ("g++", "clang++"), "java": ("javac",)}
+"""LSP language id: compilers, the first that is installed is asked."""
+
+_C: Final = re.compile(
+    r"^(?P<file>[^:\n]+):(?P<line>\d+):(?:\d+:)? (?P<kind>fatal error|error|warning): (?P<message>.*)$", re.MULTILINE
+)
+_JAVA: Final = re.compile(
+    r"^(?P<file>[^:\n]+\.java):(?P<line>\d+): (?P<kind>error|warning): (?P<message>.*)$"
+    # Below it the line and a caret, and then the name that it is about.
+    r"(?:(?:\n(?!\S+\.java:\d).*){2}\n\s+symbol:\s+(?P<symbol>.*)$)?",
+    re.MULTILINE,
+)
+_MISSING: Final = re.compile(r"No such file|file not found|package \S+ does not exist")
+
+
+def tool(language: str) -> str | None:
+    """The compiler for a language; None: there is none here."""
+    return next((found for name in TOOLS.get(language, ()) if (found := shutil.which(name))), None)
+
+
+async def said_of(texts: Sequence[str], path: str, workspace: str, language: str) -> list[tuple[Said, ...]] | str:
+    """As `python_names.said_of`. Complaints about the file itself only."""
+    if (compiler := tool(language)) is None:
+        return f"There is no compiler for {language} here, so names could not be checked."
+    name = Path(compiler).name
+    found = []
+    try:
+        async with shadowed(path, workspace) as shadow:
+            for text in texts:
+                await shadow.write(text)
+                answer = await shadow.run(_command(compiler, language, shadow))
+                if answer is None:
+                    return f"`{name}` had not answered after {SECONDS:.0f} s, so names could not be checked."
+                said = parsed(answer[1], language, shadow.file.name)
+                if any(_MISSING.search(one.message) for one in said):
+                    return f"`{name}` does not find all that the file needs, so names could not be checked."
+                found.append(said)
+    except Refused as error:
+        return f"{error.message} Names could not be checked."
+    except OSError as error:
+        return f"`{name}` could not be asked ({error.strerror or error}), so names could not be checked."
+    return found
+
+
+def _command(compiler: str, language: str, shadow: Shadow) -> list[str]:
+    file = str(shadow.file)
+    if language == "java":
+        # No annotation processors: they are code of the workspace's.
+        return [compiler, "-proc:none", "-implicit:none", "-d", str(shadow.scratch), "-sourcepath", _sources(shadow), file]
+    standard = ["-x", "c++", "-std=c++20"] if language == "cpp" else ["-x", "c"]
+    folders = [shadow.folder, shadow.folder / "include", shadow.folder / "src", shadow.file.parent]
+    includes = [part for one in folders for part in ("-I", str(one))]
+    return [
+        compiler,
+        "-fsyntax-only",
+        "-fmax-errors=50" if "g" in Path(compiler).name[:1] else "-ferror-limit=50",
+        *standard,
+        *includes,
+        file,
+    ]
+
+
+def _sources(shadow: Shadow) -> str:
+    """Where the packages begin."""
+    usual = [
+        shadow.folder / "src" / "main" / "java",
+        shadow.folder / "src" / "test" / "java",
+        shadow.folder / "src",
+        shadow.folder,
+    ]
+    return ":".join(str(one) for one in usual if one.is_dir())
+
+
+def parsed(output: str, language: str, name: str) -> tuple[Said, ...]:
+    """Errors of a compiler's output that are about the file of that name."""
+    said = []
+    for match in (_JAVA if language == "java" else _C).finditer(output):
+        found = match.groupdict()
+        missing = _MISSING.search(found["message"]) is not None
+        if found["kind"] == "warning" or (Path(found["file"]).name != name and not missing):
+            continue
+        symbol = f" ({' '.join(found['symbol'].split())})" if found.get("symbol") else ""
+        said.append(Said("", found["message"].strip() + symbol, int(found["line"]) - 1))
+    return tuple(said)

@@ -1,0 +1,96 @@
+"""A folder of links to a workspace in which one file is another, for tools that check a change; and running them. Writes to a
+temporary folder only, starts processes; the tools read and compile, none of the workspace's code is run.
+"""
+
+import asyncio
+import contextlib
+import os
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from tacit.protocol.errors import Refused
+
+SECONDS: Final = 60.0
+"""For one run of a tool; the first in a large workspace may read a lot."""
+MOST_LINKS: Final = 20_000
+"""Entries of the folders on the way to the file; more are not shadowed."""
+MOST_OUTPUT: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    folder: Path
+    """Stands for the workspace."""
+    file: Path
+    """The one that is another; in `folder`, written by `write`."""
+    scratch: Path
+    """For what a tool writes."""
+    root: Path | None
+    """The workspace itself; None: the file stands alone."""
+
+    async def write(self, text: str) -> None:
+        await asyncio.to_thread(self.file.write_text, text, encoding="utf-8", errors="replace", newline="")
+
+    async def run(self, command: Sequence[str]) -> tuple[str, str] | None:
+        """(stdout, stderr) of a tool that runs in the folder; None: it had not ended after SECONDS. OSError: it cannot start."""
+        # Nothing of the server's environment decides what is found, but where the system's programs are.
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=self.folder,
+            env={"PATH": os.environ.get("PATH", ""), "HOME": str(self.scratch), "NO_COLOR": "1", "LC_ALL": "C.UTF-8"},
+        )
+        try:
+            async with asyncio.timeout(SECONDS):
+                output, errors = await process.communicate()
+        except TimeoutError:
+            return None
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        return output[:MOST_OUTPUT].decode(errors="replace"), errors[:MOST_OUTPUT].decode(errors="replace")
+
+
+@contextlib.asynccontextmanager
+async def shadowed(path: str, workspace: str) -> AsyncIterator[Shadow]:
+    """path: relative to the workspace, forward slashes; Refused if it leads out of it. workspace: absolute; empty or not there:
+    the file stands alone. OSError: the workspace cannot be read.
+    """
+    parts = PurePosixPath(path).parts
+    if not parts or PurePosixPath(path).is_absolute() or ".." in parts:
+        raise Refused("The file is not in the workspace.")
+    root = Path(workspace) if workspace else None
+    if root is not None and not root.is_dir():
+        root = None
+    with tempfile.TemporaryDirectory(prefix="tacit-check-", ignore_cleanup_errors=True) as name:
+        scratch = Path(name) / "scratch"
+        scratch.mkdir()
+        folder = Path(name) / "workspace"
+        yield Shadow(folder, await asyncio.to_thread(_link, root, parts, folder), scratch, root)
+
+
+def _link(root: Path | None, parts: Sequence[str], folder: Path) -> Path:
+    """Links to everything in the workspace but the file. Returns the file's path in it; it is not there yet."""
+    folder.mkdir()
+    here, there, links = root, folder, 0
+    for number, part in enumerate(parts):
+        if here is not None and here.is_dir():
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    # The system's case rules are not known: a second spelling of the file would be another file.
+                    if entry.name.casefold() != part.casefold() and links < MOST_LINKS:
+                        with contextlib.suppress(FileExistsError):
+                            (there / entry.name).symlink_to(entry.path)
+                        links += 1
+            here = here / part
+        there = there / part
+        if number < len(parts) - 1:
+            there.mkdir()
+    return there
