@@ -96,7 +96,10 @@ $(READY): pyproject.toml
 	  fi; \
 	  echo "Making the environment in $(VENV) with $$("$$python" --version)"; \
 	  rm -rf $(VENV); \
-	  "$$python" -m venv $(VENV); \
+	  said=$$(mktemp); \
+	  trap 'rm -rf $(VENV) "$$said"; echo "Interrupted: nothing is left, make begins anew" >&2; exit 130' INT; \
+	  "$$python" -m venv $(VENV) 2>"$$said" || { cat "$$said" >&2; rm -f "$$said"; exit 1; }; \
+	  rm -f "$$said"; \
 	}
 	@set -e; torch='$(TORCH)'; [ -n "$$torch" ] || torch='$(CHOSEN)'; \
 	if [ -n "$$torch" ]; then \
@@ -113,7 +116,7 @@ $(READY): pyproject.toml
 	    { echo "The CPU build cannot be had here: installing the default build, several GB" >&2; \
 	      $(BIN)/python -m pip install --quiet 'torch==$(TORCH_VERSION)'; }; \
 	fi; \
-	echo "Installing Tacit and what it needs"; \
+	echo "Installing Tacit and what it needs (some 120 packages; a few minutes in which pip says nothing)"; \
 	$(BIN)/python -m pip install --quiet --editable '.[all,dev]'; \
 	if [ -n "$$torch" ]; then echo "$$torch" > $(VENV)/torch; fi; \
 	touch $(READY)

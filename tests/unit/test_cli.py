@@ -70,6 +70,29 @@ def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(
         report(ModuleNotFoundError(name="tacit.cli.nothing"))
 
 
+def test_a_misspelt_variable_is_named_with_what_was_meant() -> None:
+    answer = tacit("models", "list", TACIT_NIGHLTY="off", TACIT_STREAMS="2", TACIT_FROBNICATE="1")
+    assert answer.returncode == 0
+    assert "warning: TACIT_NIGHLTY in the environment means nothing to Tacit; did you mean TACIT_NIGHTLY?" in answer.stderr
+    assert "warning: TACIT_FROBNICATE in the environment means nothing to Tacit.\n" in answer.stderr
+    assert "TACIT_STREAMS" not in answer.stderr and "warning" not in answer.stdout
+    assert tacit("models", "list").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ('streams = "many"\n', "It would not start: Setting `streams`"),
+        ('nightly = "daily"\n', "It would not start: Setting `nightly`"),
+        ("streams = 2\n", "Its settings: model auto, engine embedded, learner 0 3 * * *"),
+    ],
+)
+def test_status_without_a_server_reads_the_settings(home: Home, config: str, said: str) -> None:
+    home.config.write_text(config)
+    answer = tacit("status")
+    assert answer.returncode == 1 and "No Tacit server runs" in answer.stderr and said in answer.stderr
+
+
 def test_a_bad_setting_names_the_file_the_key_and_what_is_allowed(home: Home) -> None:
     home.config.write_text('modle = "auto"\n')
     answer = tacit("models", "list")

@@ -165,6 +165,7 @@ def test_wrong_bytes_in_a_resumed_part_are_deleted_and_fetched_anew(server: File
     assert pull(model, notice=notices.append).read_bytes() == CONTENT
     assert server.ranges == ["bytes=1000-", None]
     assert any("wrong sha256" in notice for notice in notices)
+    assert "are here already" in notices[0] and not any("are here already" in notice for notice in notices[1:])
 
 
 def test_a_source_with_other_content_is_refused_and_nothing_is_kept(server: FileServer, model: Model) -> None:

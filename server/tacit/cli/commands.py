@@ -1,6 +1,7 @@
 """Which commands there are and where each one lives. Imports a command's module only when it is asked for, or for `--help`."""
 
 import importlib
+import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tacit.cli import DOCUMENTED_EXITS
+from tacit.cli.environment import unknown
 
 COMMANDS: dict[str, str] = {
     "up": "tacit.cli.serving:up",
@@ -85,3 +87,5 @@ def _options(
     ] = False,
 ) -> None:
     """Options of `tacit` itself."""
+    for sentence in unknown(os.environ):
+        typer.echo(f"warning: {sentence}", err=True)

@@ -164,12 +164,20 @@ def status(as_json: AsJson = False) -> None:
 @adapters.command()
 def rollback(project: Project = "", as_json: AsJson = False) -> None:
     """Withdraw the version that is being tried; without one, go back to what served before."""
+    from tacit.protocol.errors import Conflict
+
     chosen = project or _here()
-    version = _ask(lambda client: client.rollback(chosen))
+    # A person knows the folder, not the digits.
+    name = f"Project {project}" if project else f"The project in {Path.cwd()}"
+    try:
+        version = _ask(lambda client: client.rollback(chosen))
+    except Conflict as error:
+        said = error.message.replace(f"Project {chosen} (completion)", name)
+        raise Conflict(said, mend=error.mend) from None
     if as_json:
         typer.echo(json.dumps({"project": chosen, "policy_version": version}))
     else:
-        typer.echo(f"Project {chosen} is served by {version}.")
+        typer.echo(f"{name} is served by {version}.")
 
 
 def _say_when(as_json: bool) -> None:

