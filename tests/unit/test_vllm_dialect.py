@@ -90,15 +90,12 @@ def test_its_refusals_are_ours(status: int, kind: type[TacitError]) -> None:
 
 
 def test_it_is_started_private_offline_and_exact() -> None:
-    command = command_line(
-        Path("p/python"), Path("base"), "b", Path("run/s.sock"), context_tokens=2048, streams=4, ngram=0, on_cpu=True
-    )
+    command = command_line(Path("p/python"), Path("base"), "b", Path("run/s.sock"), context_tokens=2048, streams=4, on_cpu=True)
     assert command[:4] == ("p/python", "-P", "-m", "vllm.entrypoints.openai.api_server")
     options = dict(pairwise(command))
     assert options["--uds"] == "run/s.sock" and "--host" not in command and "--port" not in command
     assert options["--logprobs-mode"] == "processed_logprobs" and options["--generation-config"] == "vllm"
     assert {"--enable-lora", "--no-trust-remote-code", "--enable-prefix-caching"} <= set(command)
-    assert "--speculative-config" not in command
     inherited = {"PATH": "/bin", "PYTHONPATH": "x", "VLLM_SERVER_DEV_MODE": "1", "VLLM_PLUGINS": "lora_filesystem_resolver"}
     given = environment(Path("cache"), 2, True, inherited)
     assert given["PATH"] == "/bin" and "PYTHONPATH" not in given

@@ -144,7 +144,6 @@ class VllmEngine:
             socket,
             context_tokens=settings.context_tokens,
             streams=settings.streams,
-            ngram=settings.vllm_ngram,
             on_cpu=found.on_cpu,
         )
         config = ChildConfig(command, str(empty), environment(cache, engine_threads(settings.threads), found.on_cpu))

@@ -158,12 +158,9 @@ def _unused(socket: Path) -> None:
 
 
 def command_line(
-    python: Path, model: Path, base: str, socket: Path, *, context_tokens: int, streams: int, ngram: int, on_cpu: bool
+    python: Path, model: Path, base: str, socket: Path, *, context_tokens: int, streams: int, on_cpu: bool
 ) -> tuple[str, ...]:
-    """vLLM as a module: its `vllm` command asks for the metadata of a distribution that the CPU build does not have.
-
-    ngram: tokens that are guessed from the text itself and verified at once; 0: none.
-    """
+    """vLLM as a module: its `vllm` command asks for the metadata of a distribution that the CPU build does not have."""
     options: dict[str, str | int] = {
         "--model": str(model),
         "--served-model-name": base,
@@ -182,8 +179,6 @@ def command_line(
     flags += ["--no-trust-remote-code", "--disable-fastapi-docs", "--disable-uvicorn-access-log"]
     if on_cpu:
         flags.append("--enforce-eager")
-    if ngram:
-        options["--speculative-config"] = json.dumps({"method": "ngram", "num_speculative_tokens": ngram, "prompt_lookup_max": 4})
     words = [word for name, value in options.items() for word in (name, str(value))]
     # -P: never import what lies in the current folder.
     return (str(python), "-P", "-m", "vllm.entrypoints.openai.api_server", *words, *flags)
