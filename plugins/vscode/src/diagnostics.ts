@@ -19,12 +19,19 @@ export function asDiagnostics(diagnostics: readonly vscode.Diagnostic[]): object
   }));
 }
 
-/** Tells of every change in an open document. */
+/** Tells of what is reported in open documents, now and at every change. */
 export function passOn(tell: (params: object) => void): vscode.Disposable {
+  const tellOf = (uri: vscode.Uri) =>
+    tell({ uri: uri.toString(), diagnostics: asDiagnostics(vscode.languages.getDiagnostics(uri)) });
+  for (const { uri } of vscode.workspace.textDocuments) {
+    if (vscode.languages.getDiagnostics(uri).length > 0) {
+      tellOf(uri);
+    }
+  }
   return vscode.languages.onDidChangeDiagnostics(({ uris }) => {
     for (const uri of uris) {
       if (vscode.workspace.textDocuments.some((document) => document.uri.toString() === uri.toString())) {
-        tell({ uri: uri.toString(), diagnostics: asDiagnostics(vscode.languages.getDiagnostics(uri)) });
+        tellOf(uri);
       }
     }
   });

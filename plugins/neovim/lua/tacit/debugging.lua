@@ -59,6 +59,10 @@ function M.pass_on(client, bufnr)
     buffer = bufnr,
     callback = tell_all,
   })
+  -- Other servers may have been quicker.
+  if #vim.diagnostic.get(bufnr) > 0 then
+    tell_all()
+  end
 end
 
 local function question(client)
