@@ -32,7 +32,7 @@ from tacit.protocol.redaction import mask, redact
 from tacit.server.debugging import checks, prompting
 from tacit.server.debugging.answer import UnusableAnswer, complete, new_text, read
 from tacit.server.debugging.checking import Checker
-from tacit.server.debugging.edits import minimal_edits
+from tacit.server.debugging.edits import Edit, minimal_edits
 from tacit.server.debugging.region import Region, around
 from tacit.server.engine.interface import DrawStats, Engine, Sampling
 from tacit.server.settings import Settings
@@ -155,7 +155,7 @@ class DebugService:
                 edits = minimal_edits(request.text, changed)
                 if changed not in seen:
                     yield Progress(text=f"Checking candidate {number + 1}.")
-                    seen[changed] = await checker.check(changed, edits)
+                    seen[changed] = await self._checked(work, checker, changed, edits)
                 drawing.checks = seen[changed]
                 if checks.passed(drawing.checks):
                     drawing.shown = True
@@ -183,6 +183,13 @@ class DebugService:
             fits = number == 0 and await self._count(again) <= self._settings.context_tokens - longest
             messages = again if fits else prompt.messages
         yield Withheld(reason=_why_withheld(tried, self._left(work) <= 0, best), checks=best)
+
+    async def _checked(self, work: _Work, checker: Checker, changed: str, edits: Sequence[Edit]) -> tuple[Check, ...]:
+        try:
+            async with asyncio.timeout(max(0.0, self._left(work))):
+                return await checker.check(changed, edits)
+        except TimeoutError:
+            return (_format("The time was up before it was checked."),)
 
     async def _prompt(self, work: _Work, region: Region | None, longest: int) -> prompting.Prompt:
         prompt = await prompting.fitted(work.request, region, self._settings.context_tokens - longest, self._count)
