@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,19 @@ async def test_a_draw_is_tokens_texts_and_what_it_cost(engine: Running) -> None:
     assert _same(*[[(item.token, item.logprob) for item in (await _draw(engine, PROMPT, Sampling(24, 0.8, 5)))[0]] for _ in "12"])
     others = [(await _draw(engine, PROMPT, Sampling(6, 2.0, seed)))[0][0].token for seed in range(8)]
     assert len(set(others)) > 1
+
+
+async def test_an_end_token_is_drawn_with_its_log_probability_and_ends(engine: Running) -> None:
+    """The tiny model never says an end token, so one that it says is made one."""
+    words = await _greedy(engine, count=4)
+    usual = engine.fim
+    engine.fim = replace(usual, stops=usual.stops | {words[2][0]})
+    try:
+        drawn, stats = await _draw(engine, PROMPT, Sampling(24, 0.0, 1))
+    finally:
+        engine.fim = usual
+    assert _same([(item.token, item.logprob) for item in drawn], words[:3])
+    assert stats.ended and stats.generated == 3 and drawn[1].text and drawn[2].text == ""
 
 
 async def test_only_what_is_new_is_read(engine: Running) -> None:
