@@ -60,8 +60,11 @@ async def said_of(texts: Sequence[str], path: str, workspace: str, language: str
 def _command(compiler: str, language: str, shadow: Shadow) -> list[str]:
     file = str(shadow.file)
     if language == "java":
-        # No annotation processors: they are code of the workspace's.
-        return [compiler, "-proc:none", "-implicit:none", "-d", str(shadow.scratch), "-sourcepath", _sources(shadow), file]
+        # Processors and plugins are code. javac looks for them on its class path, too, which is the folder that it runs in where
+        # none is given: there is nothing to be found.
+        empty = ["-classpath", str(shadow.empty), "-processorpath", str(shadow.empty)]
+        places = ["-d", str(shadow.scratch), "-sourcepath", _sources(shadow)]
+        return [compiler, "-J-Xmx1g", "-proc:none", "-implicit:none", *empty, *places, file]
     standard = ["-x", "c++", "-std=c++20"] if language == "cpp" else ["-x", "c"]
     folders = [shadow.folder, shadow.folder / "include", shadow.folder / "src", shadow.file.parent]
     includes = [part for one in folders for part in ("-I", str(one))]

@@ -28,6 +28,8 @@ class Shadow:
     """The one that is another; in `folder`, written by `write`."""
     scratch: Path
     """For what a tool writes."""
+    empty: Path
+    """Nothing is in it: where a tool would look for code of its own."""
     root: Path | None
     """The workspace itself; None: the file stands alone."""
 
@@ -72,8 +74,10 @@ async def shadowed(path: str, workspace: str) -> AsyncIterator[Shadow]:
     with tempfile.TemporaryDirectory(prefix="tacit-check-", ignore_cleanup_errors=True) as name:
         scratch = Path(name) / "scratch"
         scratch.mkdir()
+        empty = Path(name) / "empty"
+        empty.mkdir()
         folder = Path(name) / "workspace"
-        yield Shadow(folder, await asyncio.to_thread(_link, root, parts, folder), scratch, root)
+        yield Shadow(folder, await asyncio.to_thread(_link, root, parts, folder), scratch, empty, root)
 
 
 def _link(root: Path | None, parts: Sequence[str], folder: Path) -> Path:
