@@ -248,7 +248,7 @@ def test_an_explanation_comes_into_a_document_beside_the_code(window: Window, re
     # No tool reports anything in this file: what is selected is what it is about.
     window.keys("Control+a")
     window.run("Tacit: Explain the Problem Here")
-    window.page.locator(".tab", has_text="Tacit.md").wait_for()
+    window.page.locator(".tab", has_text="Tacit.txt").wait_for()
     explained = record.wait("an explanation", lambda event: event["kind"] == "suggested" and event["task"] == "debug")
     assert explained["debug"]["kind"] == "explain" and explained["debug"]["draws"]
     beginning = " ".join(explained["text"].split())[:12]

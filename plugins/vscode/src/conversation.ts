@@ -6,7 +6,8 @@ import type { Question } from "./actions";
 import type { TacitClient } from "./client";
 
 const SCHEME = "tacit-answer";
-const PLACE = vscode.Uri.from({ scheme: SCHEME, path: "Tacit.md" });
+/** Not a Markdown file: in one, a model's `[label](command:…)` would be a link that runs the command. */
+const PLACE = vscode.Uri.from({ scheme: SCHEME, path: "Tacit.txt" });
 
 interface Answer {
   conversationId: string;

@@ -14,6 +14,7 @@ from tacit.lsp.connection import ServerConnection
 from tacit.lsp.context import window_start
 from tacit.lsp.debugging.edit import Change
 from tacit.lsp.matching import unified
+from tacit.protocol.plain_text import visible
 from tacit.protocol.redaction import mask, redact
 
 if TYPE_CHECKING:
@@ -23,16 +24,6 @@ if TYPE_CHECKING:
 PREFIX_CHARS: Final = 3000
 SUFFIX_CHARS: Final = 1000
 """Of the code around a fix, in its record."""
-
-_HIDDEN_AS_WORDS: Final = {
-    number: f"\\u{{{number:x}}}"
-    for number in (0x061C, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF)
-}
-
-
-def visible(text: str) -> str:
-    """Marks that reorder or hide text, shown as what they are."""
-    return text.translate(_HIDDEN_AS_WORDS)
 
 
 @dataclass(slots=True)
@@ -79,7 +70,7 @@ async def ask(
                 async for chunk in stream:
                     match chunk.kind:
                         case "progress":
-                            say(visible(chunk.text))
+                            say(chunk.text)
                         case "text":
                             piece = visible(chunk.text)
                             answer.text.append(piece)

@@ -18,6 +18,7 @@ from tacit.lsp.documents import Document, well_formed
 from tacit.lsp.extensions import ChatParams
 from tacit.lsp.rpc import Server
 from tacit.lsp.workspace import Place
+from tacit.protocol.plain_text import unlinked
 from tacit.protocol.redaction import redact
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Chat:
                 "Tacit answers", lambda say: self._debugging.asked(request, say, on_text), params.work_done_token
             )
         except Refusal as refused:
-            raise JsonRpcException(str(refused), REQUEST_FAILED) from None
+            raise JsonRpcException(unlinked(str(refused)), REQUEST_FAILED) from None
         if answer is None:
             raise JsonRpcException("Stopped.", REQUEST_FAILED)
         if answer.words.strip():

@@ -17,7 +17,7 @@ from tacit.lsp import outcomes
 from tacit.lsp.clock import SessionClock
 from tacit.lsp.connection import ServerConnection
 from tacit.lsp.debugging.actions import Client, Question, offered, relevant
-from tacit.lsp.debugging.answer import Answer, ask, record, visible
+from tacit.lsp.debugging.answer import Answer, ask, record
 from tacit.lsp.debugging.edit import Change, change_of
 from tacit.lsp.debugging.problems import Problems, key_of
 from tacit.lsp.debugging.request import masked_spans, window, wired
@@ -27,6 +27,7 @@ from tacit.lsp.feedback import Feedback
 from tacit.lsp.rpc import Server
 from tacit.lsp.settings import Settings
 from tacit.lsp.workspace import Place
+from tacit.protocol.plain_text import unlinked
 from tacit.protocol.redaction import mask
 
 if TYPE_CHECKING:
@@ -305,7 +306,7 @@ class Debugging:
         if answer.proposal is not None:
             return change_of(document, request.path, answer.proposal.edits, request.masked)
         if answer.withheld is not None:
-            return f"No fix is shown. {visible(answer.withheld.reason)}"
+            return f"No fix is shown. {answer.withheld.reason}"
         return "The model found nothing to fix here."
 
     def _keep(
@@ -353,7 +354,8 @@ class Debugging:
             self._feedback.note(name, event)
 
     def _tell(self, kind: types.MessageType, message: str) -> None:
-        self._lsp.window_show_message(types.ShowMessageParams(kind, message))
+        """Whatever is told here may hold words of a model, a tool, the server or the editor."""
+        self._lsp.window_show_message(types.ShowMessageParams(kind, unlinked(message)))
 
 
 def _proposed(answer: Answer) -> str:
@@ -361,7 +363,7 @@ def _proposed(answer: Answer) -> str:
     proposal = answer.proposal
     assert proposal is not None
     unchecked = [check.note for check in proposal.checks if check.result == "unchecked"]
-    words = [f"Fix: {visible(' '.join(proposal.reason.split()))} (confidence {proposal.confidence:.0%})."]
+    words = [f"Fix: {' '.join(proposal.reason.split())} (confidence {proposal.confidence:.0%})."]
     if unchecked:
-        words.append("Not checked: " + " ".join(visible(note) for note in unchecked))
+        words.append("Not checked: " + " ".join(unchecked))
     return " ".join(words)

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from lsprotocol import types
 
 from tacit.lsp.rpc import Server
+from tacit.protocol.plain_text import unlinked
 
 Result = TypeVar("Result")
 Say = Callable[[str], None]
@@ -39,7 +40,7 @@ class _Progress:
             self._tell(types.WorkDoneProgressBegin(title=self._title, cancellable=True, message=self._words or None))
 
     def say(self, words: str) -> None:
-        self._words = " ".join(words.split())[:WORDS]
+        self._words = unlinked(" ".join(words.split()))[:WORDS]
         if self._begun and not self._ended:
             self._tell(types.WorkDoneProgressReport(cancellable=True, message=self._words))
 
