@@ -1,10 +1,15 @@
 """The tools that check a fix: they run none of the workspace's code, end when they must, and see no file that is hidden."""
 
+import asyncio
+import os
+import shutil
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
-from tacit.server.debugging import compilers
+from tacit.server.debugging import compilers, shadow
 
 JAVA = "package a;\n\nclass Cart {\n  int total() { return Price.of(); }\n}\n"
 
@@ -23,3 +28,59 @@ async def test_javac_looks_for_no_plugin_in_the_workspace(tmp_path: Path) -> Non
     said = await compilers.said_of([JAVA, wrong], "src/a/Cart.java", str(tmp_path), "java")
     assert not isinstance(said, str), said
     assert said[0] == () and [("off" in one.message, one.line) for one in said[1]] == [(True, 3)]
+
+
+DRIVER = """
+import pathlib, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+pathlib.Path("started.part").write_text(str(child.pid))
+pathlib.Path("started.part").rename("started")
+time.sleep(3600)
+"""
+"""As a compiler's: what it starts holds its pipes."""
+
+
+async def started(folder: Path) -> int:
+    while not (folder / "started").exists():
+        await asyncio.sleep(0.01)
+    return int((folder / "started").read_text())
+
+
+def alive(process: int) -> bool:
+    """Not gone, and not only waiting to be collected."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system does not show its processes in /proc")
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_what_a_tool_started_ends_with_it(monkeypatch: pytest.MonkeyPatch, cancelled: bool) -> None:
+    """When nobody waits any more, and at the end of its time."""
+    if not cancelled:
+        monkeypatch.setattr(shadow, "SECONDS", 5.0)
+    async with shadow.shadowed("a.c", "") as here:
+        run = asyncio.create_task(here.run([sys.executable, "-c", DRIVER]))
+        child = await started(here.folder)
+        try:
+            if cancelled:
+                run.cancel()
+            await asyncio.wait([run], timeout=60)
+            assert run.done() and not alive(child)
+        finally:
+            if alive(child):
+                os.kill(child, signal.SIGKILL)
+        assert run.cancelled() if cancelled else run.result() is None
+
+
+async def test_a_tools_output_and_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadow, "MOST_OUTPUT", 1000)
+    async with shadow.shadowed("a.c", "") as here:
+        ran = await here.run([sys.executable, "-c", "print('x' * 10_000_000)"])
+        assert ran is not None and (ran.code, ran.output) == (0, "x" * 1000)
+        if shutil.which("prlimit") is None:
+            pytest.skip("there is no prlimit here: memory is not bounded")
+        monkeypatch.setattr(shadow, "MEMORY", 256 << 20)
+        ran = await here.run([sys.executable, "-c", "x = bytearray(1 << 30)"])
+        assert ran is not None and ran.code == 1 and "MemoryError" in ran.errors

@@ -46,7 +46,7 @@ async def said_of(texts: Sequence[str], path: str, workspace: str, language: str
                 answer = await shadow.run(_command(compiler, language, shadow))
                 if answer is None:
                     return f"`{name}` had not answered after {SECONDS:.0f} s, so names could not be checked."
-                said = parsed(answer[1], language, shadow.file.name)
+                said = parsed(answer.errors, language, shadow.file.name)
                 if any(_MISSING.search(one.message) for one in said):
                     return f"`{name}` does not find all that the file needs, so names could not be checked."
                 found.append(said)

@@ -62,9 +62,9 @@ async def _run(ty: str, shadow: Shadow) -> tuple[Said, ...] | str:
     if answer is None:
         return f"`ty` had not answered after {SECONDS:.0f} s, so names could not be checked."
     try:
-        return _parsed(json.loads(answer[0]))
+        return _parsed(json.loads(answer.output))
     except (ValueError, KeyError, TypeError):
-        last = answer[1].strip().rpartition("\n")[2][:200]
+        last = answer.errors.strip().rpartition("\n")[2][:200]
         return f"`ty` failed ({last or 'it said nothing'}), so names could not be checked."
 
 

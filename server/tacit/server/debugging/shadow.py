@@ -5,6 +5,8 @@ temporary folder only, starts processes; the tools read and compile, none of the
 import asyncio
 import contextlib
 import os
+import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,21 @@ SECONDS: Final = 60.0
 MOST_LINKS: Final = 20_000
 """Entries of the folders on the way to the file; more are not shadowed."""
 MOST_OUTPUT: Final = 1_000_000
+"""Bytes of each of a tool's two streams."""
+MEMORY: Final = 4 << 30
+"""Bytes that each process of a tool may write to."""
+CPU_SECONDS: Final = 240
+"""Of all threads of each process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A tool that has ended."""
+
+    code: int
+    """0: it says that all went well. Negative: the signal that ended it."""
+    output: str
+    errors: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +53,50 @@ class Shadow:
     async def write(self, text: str) -> None:
         await asyncio.to_thread(self.file.write_text, text, encoding="utf-8", errors="replace", newline="")
 
-    async def run(self, command: Sequence[str]) -> tuple[str, str] | None:
-        """(stdout, stderr) of a tool that runs in the folder; None: it had not ended after SECONDS. OSError: it cannot start."""
+    async def run(self, command: Sequence[str]) -> Ran | None:
+        """A tool that runs in the folder until it ends; None: it had not ended after SECONDS. OSError: it cannot start.
+
+        However it ends, nothing that it started is left.
+        """
         # Nothing of the server's environment decides what is found, but where the system's programs are.
         process = await asyncio.create_subprocess_exec(
+            *_limited(),
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=self.folder,
             env={"PATH": os.environ.get("PATH", ""), "HOME": str(self.scratch), "NO_COLOR": "1", "LC_ALL": "C.UTF-8"},
+            start_new_session=True,
         )
+        assert process.stdout is not None and process.stderr is not None
         try:
             async with asyncio.timeout(SECONDS):
-                output, errors = await process.communicate()
+                output, errors = await asyncio.gather(_most(process.stdout), _most(process.stderr))
+                code = await process.wait()
         except TimeoutError:
             return None
         finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-        return output[:MOST_OUTPUT].decode(errors="replace"), errors[:MOST_OUTPUT].decode(errors="replace")
+            # A compiler's driver has children, which hold its pipes: until they are gone it has not ended. A group is there as
+            # long as one of them is.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+        return Ran(code, output.decode(errors="replace"), errors.decode(errors="replace"))
+
+
+def _limited() -> list[str]:
+    """What a command begins with so that it is held to MEMORY and CPU_SECONDS; nothing where the system has no such program."""
+    limits = shutil.which("prlimit")
+    return [limits, f"--data={MEMORY}", f"--cpu={CPU_SECONDS}", "--core=0"] if limits is not None else []
+
+
+async def _most(stream: asyncio.StreamReader) -> bytes:
+    """The first MOST_OUTPUT bytes; what follows is read, so that it is not waited for, and dropped."""
+    kept = bytearray()
+    while piece := await stream.read(65_536):
+        kept += piece[: MOST_OUTPUT - len(kept)]
+    return bytes(kept)
 
 
 @contextlib.asynccontextmanager
