@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tacit.protocol.completion import Context, Generation
-from tacit.protocol.debugging import Diagnostic, Draw, Message
+from tacit.protocol.debugging import Check, Diagnostic, Draw, Message, Related
 from tacit.protocol.events import EVENT, AskedAgain, DebugRecord, DiagnosticChecked, Suggested
 from tacit.server.ingest import prepare, redacted
 
@@ -61,6 +61,20 @@ def test_a_secret_in_a_prompt_or_in_what_was_drawn_costs_the_tokens() -> None:
         assert SECRET not in event.model_dump_json()
         assert event.debug.draws[0].generation.tokens == () == event.generation.tokens
         assert SECRET not in json.dumps([row["body"] for row in prepare([suggested(**changes)]).events])
+
+
+def test_a_secret_in_what_a_tool_said_is_not_stored() -> None:
+    """It costs no tokens: they do not spell it."""
+    note = Check(name="names", result="failed", note=f'password = "{SECRET}"')
+    event = suggested(checks=(note,))
+    assert event.debug is not None
+    related = Related(path="b.py", line=1, message=f'password = "{SECRET}"')
+    said = {"checks": (note,), "diagnostics": (Diagnostic(start=0, end=1, message="x is wrong", related=(related,)),)}
+    (stored,) = prepare([event.model_copy(update={"debug": event.debug.model_copy(update=said)})]).events
+    assert SECRET not in stored["body"] and stored["body"].count("<redacted:assigned>") == 3
+    kept = EVENT.validate_json(stored["body"])
+    assert isinstance(kept, Suggested) and kept.debug is not None
+    assert kept.debug.draws[0].generation.tokens == kept.generation.tokens == (1, 2)
 
 
 def test_what_was_recorded_before_there_were_debugging_answers_can_be_read() -> None:

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tacit.protocol.debugging import Check, DebugRequest
 from tacit.server.debugging import compilers, shadow
+from tacit.server.debugging.checking import Checker
+from tacit.server.debugging.complaints import without_constants
+from tacit.server.debugging.edits import minimal_edits
+from tacit.server.debugging.region import around
 
 JAVA = "package a;\n\nclass Cart {\n  int total() { return Price.of(); }\n}\n"
 
@@ -84,3 +89,39 @@ async def test_a_tools_output_and_memory_are_bounded(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(shadow, "MEMORY", 256 << 20)
         ran = await here.run([sys.executable, "-c", "x = bytearray(1 << 30)"])
         assert ran is not None and ran.code == 1 and "MemoryError" in ran.errors
+
+
+CART = "from config import word\n\n\ndef total(values):\n    return sum(values)\n"
+
+
+async def checks_of(workspace: Path, text: str, changed: str) -> dict[str, Check]:
+    request = DebugRequest.model_validate(
+        {
+            "kind": "fix", "request_id": "r", "session_id": "s", "language": "python", "path": "cart.py", "text": text,
+            "workspace": str(workspace), "turns": ({"role": "user", "text": "Why?"},),
+        }
+    )  # fmt: skip
+    region = around(text, text.index("return"), text.index("return"), "python")
+    return {one.name: one for one in await Checker(request, text, region).check(changed, minimal_edits(text, changed))}
+
+
+async def test_what_a_constant_of_another_file_holds_is_in_no_note(tmp_path: Path) -> None:
+    (tmp_path / "config.py").write_text('from typing import Final\n\nword: Final = "zebra]quagga"\n')
+    found = await checks_of(tmp_path, CART, CART.replace("sum(values)", "word.quantity"))
+    assert found["names"].result == "failed" and "quantity" in found["names"].note and "Literal[…]" in found["names"].note
+    assert "zebra" not in found["names"].note and "quagga" not in found["names"].note
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ('Object of type `Literal["a\\"]b"]` has no attribute `c`', "Object of type `Literal[…]` has no attribute `c`"),
+        ('Expected `int`, found `Literal["a", 7] | None`', "Expected `int`, found `Literal[…] | None`"),
+        ('Expected `int`, found `Literal["a', "Expected `int`, found `Literal[…]"),
+        ('#error "a, b" and "c', '#error "…" and "…"'),
+        ("'vlaue' was not declared", "'vlaue' was not declared"),
+        (f"it is ghp_{'a1B2' * 9}", "it is <redacted:github-token>"),
+    ],
+)
+def test_constants_are_taken_out_of_a_tools_words(message: str, told: str) -> None:
+    assert without_constants(message) == told

@@ -15,6 +15,7 @@ from sqlalchemy import insert
 from sqlmodel import Session
 
 from tacit.protocol.completion import Context
+from tacit.protocol.debugging import Check, Diagnostic
 from tacit.protocol.events import (
     DebugRecord,
     Event,
@@ -157,16 +158,28 @@ def _masked_debug(debug: DebugRecord) -> DebugRecord:
         if (messages, text) != (draw.messages, draw.text):
             generation = draw.generation.model_copy(update={"tokens": (), "logprobs": ()})
             draw = draw.model_copy(update={"messages": messages, "text": text, "generation": generation})
-        draws.append(draw)
-    diagnostics = tuple(one.model_copy(update={"message": redact(one.message)}) for one in debug.diagnostics)
+        draws.append(draw.model_copy(update={"checks": _redacted_notes(draw.checks)}))
     said = {"trace": redact(debug.trace), "original": redact(debug.original), "reason": redact(debug.reason)}
-    return debug.model_copy(update={"draws": tuple(draws), "diagnostics": diagnostics, **said})
+    diagnostics = tuple(map(_redacted_diagnostic, debug.diagnostics))
+    checks = _redacted_notes(debug.checks)
+    return debug.model_copy(update={"draws": tuple(draws), "diagnostics": diagnostics, "checks": checks, **said})
+
+
+def _redacted_notes(checks: tuple[Check, ...]) -> tuple[Check, ...]:
+    return tuple(check.model_copy(update={"note": redact(check.note)}) for check in checks)
+
+
+def _redacted_diagnostic(one: Diagnostic) -> Diagnostic:
+    related = tuple(place.model_copy(update={"message": redact(place.message)}) for place in one.related)
+    return one.model_copy(update={"message": redact(one.message), "related": related})
 
 
 def _redacted_suggestion(event: Suggested) -> Suggested:
     if event.debug is not None:
         debug = _masked_debug(event.debug)
-        spelled = any(draw.generation.tokens for draw in event.debug.draws) and debug.draws != event.debug.draws
+        drawn = zip(event.debug.draws, debug.draws, strict=True)
+        changed = any((old.messages, old.text) != (new.messages, new.text) for old, new in drawn)
+        spelled = changed and any(draw.generation.tokens for draw in event.debug.draws)
         update = {"generation": event.generation.model_copy(update={"tokens": (), "logprobs": ()})} if spelled else {}
         event = event.model_copy(update={"debug": debug, **update})
     old = event.context

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tacit.protocol.debugging import Check, Diagnostic
+from tacit.protocol.redaction import redact
 
 MOST_NAMED: Final = 3
 """Complaints that a note repeats."""
@@ -18,6 +19,12 @@ _WORD = re.compile(r"[A-Za-z_$][\w$]*")
 _QUOTED = re.compile("[`'\"\u2018]([^`'\"\u2019]+)[`'\"\u2019]")
 _SAID_EVERYWHERE: Final = frozenset(
     "name module type object is not defined used when has no attribute cannot find the of a in".split()
+)
+
+
+_CONSTANTS: Final = re.compile(
+    r"""\bLiteral\[(?:"(?:[^"\\]|\\.)*(?:"|\Z)|'(?:[^'\\]|\\.)*(?:'|\Z)|[^]"'])*(?:]|\Z)|"(?:[^"\\\n]|\\.)*(?:"|$)""",
+    re.MULTILINE,
 )
 
 
@@ -115,6 +122,11 @@ def _less(these: tuple[Said, ...], those: tuple[Said, ...]) -> tuple[Said, ...]:
     return tuple(found)
 
 
+def without_constants(message: str) -> str:
+    """A tool's words without what constants hold: it may have read them in a file that nobody is to be shown."""
+    return redact(_CONSTANTS.sub(lambda found: "Literal[…]" if found[0].startswith("L") else '"…"', message))
+
+
 def _words(said: tuple[Said, ...]) -> str:
-    shown = "; ".join(f"line {one.line + 1}: {one.message.rstrip('.')}" for one in said[:MOST_NAMED])
+    shown = "; ".join(f"line {one.line + 1}: {without_constants(one.message).rstrip('.')}" for one in said[:MOST_NAMED])
     return shown + (f"; and {len(said) - MOST_NAMED} more" if len(said) > MOST_NAMED else "")

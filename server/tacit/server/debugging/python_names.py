@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Final
 
 from tacit.protocol.errors import Refused
-from tacit.server.debugging.complaints import Said
+from tacit.server.debugging.complaints import Said, without_constants
 from tacit.server.debugging.shadow import SECONDS, Shadow, shadowed
 
 ENVIRONMENTS: Final = (".venv", "venv", "env")
@@ -64,7 +64,7 @@ async def _run(ty: str, shadow: Shadow) -> tuple[Said, ...] | str:
     try:
         return _parsed(json.loads(answer.output))
     except (ValueError, KeyError, TypeError):
-        last = answer.errors.strip().rpartition("\n")[2][:200]
+        last = without_constants(answer.errors.strip().rpartition("\n")[2])[:200]
         return f"`ty` failed ({last or 'it said nothing'}), so names could not be checked."
 
 
