@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,6 +121,7 @@ class Bench:
     def type(self, start: int, end: int, text: str) -> None:
         span = types.Range(self.document.position_at(start), self.document.position_at(end))
         steps = self.document.change(self.document.version + 1, [types.TextDocumentContentChangePartial(span, text)])
+        self.debugging.changed(self.document.uri, steps)
         self.feedback.changed(self.document.uri, steps)
 
     def apply(self, edit: types.WorkspaceEdit) -> None:
@@ -130,12 +131,16 @@ class Bench:
         assert change.text_document.version == self.document.version
         told = [types.TextDocumentContentChangePartial(one.range, one.new_text) for one in reversed(change.edits)]  # type: ignore[union-attr]
         steps = self.document.change(self.document.version + 1, told)
+        self.debugging.changed(self.document.uri, steps)
         self.feedback.changed(self.document.uri, steps)
 
-    def complain(self, *messages: str) -> None:
-        """The tools' word on the file, as a plugin passes it on."""
-        where = types.Range(types.Position(4, 4), types.Position(4, 10))
-        self.debugging.told(self.document.uri, [types.Diagnostic(where, message, source="ty") for message in messages])
+    def complain(self, *messages: str, lines: Sequence[int] = ()) -> None:
+        """The tools' word on the file, as a plugin passes it on. lines: of each; else where the fault is."""
+        told = [
+            types.Diagnostic(types.Range(types.Position(line, 4), types.Position(line, 10)), message, source="ty")
+            for message, line in zip(messages, lines or [4] * len(messages), strict=True)
+        ]
+        self.debugging.told(self.document.uri, told)
 
     def messages(self) -> list[str]:
         return [one["params"]["message"] for one in self.sink.messages if one.get("method") == "window/showMessage"]
@@ -170,7 +175,7 @@ async def debugging_bench(root: Path, client: Client | None = None, text: str = 
             Recorder(outbox, "session-0001", clock, on_new=lambda: None),
             clock,
             lambda uri: True,
-            heard=lambda uri, outcome: debugging.heard(outcome),
+            heard=lambda uri, outcome: debugging.heard(uri, outcome),
         )
         documents = {uri: Document(uri, "python", 7, text)}
         feedback.opened(uri, text)

@@ -384,6 +384,44 @@ async def test_the_same_question_again_and_a_rating(tmp_path: Path) -> None:
         assert (rated["suggestion_id"], rated["flag"], rated["correction"]) == (names[0], "hallucination", "return a + b")
 
 
+async def test_equal_problems_in_other_places_are_other_questions(tmp_path: Path) -> None:
+    text = TEXT + TEXT
+    second = len(TEXT) + WRONG
+    async with debugging_bench(tmp_path, text=text) as bench:
+        bench.complain("unexpected `a`", "unexpected `a`", lines=(4, 12))
+        made = await bench.fixed()
+        assert made is not None
+        bench.apply(made)
+        # Nobody has said yet whether it helped: the place alone tells the second from the first.
+        bench.model.chunks = [edit(second, second + 6, "return  #")]
+        made = await bench.fixed(bench.question(second, second + 6))
+        assert made is not None
+        bench.apply(made)
+        assert "asked_again" not in bench.kinds()
+        # The same place, lines farther down: this one did not help.
+        bench.type(0, 0, "\n\n\n")
+        bench.complain("unexpected `a`", "unexpected `a`", lines=(7, 15))
+        await bench.fixed(bench.question(second + 3, second + 9))
+        names = [one["suggestion_id"] for one in bench.events() if one["kind"] == "suggested"]
+        assert [one["suggestion_id"] for one in bench.events() if one["kind"] == "asked_again"] == [names[1]]
+
+
+async def test_a_place_that_moves_while_the_model_thinks_stays_that_place(tmp_path: Path) -> None:
+    async with debugging_bench(tmp_path) as bench:
+        bench.model.chunks = [{"kind": "text", "text": "It is "}, {"kind": "text", "text": "no word."}]
+        bench.model.gate.clear()
+        task = asyncio.create_task(bench.debugging.explain(bench.question()))
+        await bench.model.said.wait()
+        bench.type(0, 0, "\n\n\n")
+        bench.model.gate.set()
+        assert await task is not None
+        # What is on its old line now is something else.
+        assert await bench.debugging.explain(bench.question(WRONG - 8, WRONG - 7)) is not None
+        assert "asked_again" not in bench.kinds()
+        assert await bench.debugging.explain(bench.question(WRONG + 3, WRONG + 9)) is not None
+        assert bench.kinds().count("asked_again") == 1
+
+
 # Explanations and the chat
 
 

@@ -246,6 +246,7 @@ class Session:
         steps = document.change(params.text_document.version, params.content_changes)
         self._completion.changed(uri, steps)
         if steps:
+            self.debugging.changed(uri, steps)
             self._feedback.changed(uri, steps)
             self._gatherer.changed(uri, steps)
             self._journal.changed(uri, steps)
@@ -393,7 +394,7 @@ class Session:
 
     def _heard(self, uri: str, outcome: Outcome) -> None:
         if self.debugging.knows(outcome.suggestion_id):
-            self.debugging.heard(outcome)
+            self.debugging.heard(uri, outcome)
         else:
             self._completion.heard(uri, outcome)
 

@@ -189,11 +189,12 @@ class DiagnosticChecked(SuggestionEvent):
     gone: bool
     """What the fix was for is not reported any more."""
     new_errors: int = Field(default=0, ge=0)
-    """Errors of the file that were not reported when the fix was asked for."""
+    """Errors around the fix that were not reported when it was asked for."""
 
 
 class AskedAgain(SuggestionEvent):
-    """The same question about the same file, later: this answer did not settle it."""
+    """The same question about the same place, within half an hour: this answer did not settle it. Never of a fix that was
+    applied and whose problem is gone."""
 
     kind: Literal["asked_again"] = "asked_again"
     after_ms: float = Field(ge=0)

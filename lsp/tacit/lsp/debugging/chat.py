@@ -14,6 +14,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
 from tacit.lsp.debugging.debugging import Debugging, Refusal
+from tacit.lsp.debugging.problems import spot_of
 from tacit.lsp.documents import Document, well_formed
 from tacit.lsp.extensions import ChatParams
 from tacit.lsp.rpc import Server
@@ -65,6 +66,7 @@ class Chat:
             document, place = self._document(talk)
             # The first question about an error is for an explanation; with words of their own, or later, it is a chat.
             explain = not message and not talk.turns
+            spot = spot_of(document, talk.diagnostics) if document is not None else None
             request, _ = await self._debugging.request(
                 "explain" if explain else "chat",
                 document,
@@ -94,7 +96,7 @@ class Chat:
         while len(self._conversations) > MOST_CONVERSATIONS:
             self._conversations.popitem(last=False)
         at = document.offset_at(talk.range.start) if document is not None and talk.range is not None else 0
-        self._debugging.answered(talk.uri, request, answer, about=talk.diagnostics, at=at, conversation=name[:64])
+        self._debugging.answered(talk.uri, request, answer, about=talk.diagnostics, spot=spot, at=at, conversation=name[:64])
         return {
             "conversationId": name,
             "suggestionId": answer.suggestion_id,

@@ -19,10 +19,10 @@ from tacit.lsp.connection import ServerConnection
 from tacit.lsp.debugging.actions import Client, Question, offered, relevant
 from tacit.lsp.debugging.answer import Answer, ask, record
 from tacit.lsp.debugging.edit import Change, change_of
-from tacit.lsp.debugging.problems import Problems, key_of
+from tacit.lsp.debugging.problems import Asked, LineOf, Problems, Spot, key_of, lines_of, spot_of
 from tacit.lsp.debugging.request import masked_spans, window, wired
 from tacit.lsp.debugging.work import Say, Works
-from tacit.lsp.documents import Document
+from tacit.lsp.documents import Document, Step
 from tacit.lsp.feedback import Feedback
 from tacit.lsp.rpc import Server
 from tacit.lsp.settings import Settings
@@ -87,18 +87,24 @@ class Debugging:
     def told(self, uri: str, diagnostics: Sequence[types.Diagnostic]) -> None:
         self._problems.told(uri, diagnostics, self._clock.now())
 
+    def changed(self, uri: str, steps: Sequence[Step]) -> None:
+        self._problems.changed(uri, steps)
+
     def closed(self, uri: str) -> None:
         self._problems.closed(uri)
 
     def knows(self, suggestion_id: str) -> bool:
         return suggestion_id in self._mine
 
-    def heard(self, outcome: outcomes.Outcome) -> None:
+    def heard(self, uri: str, outcome: outcomes.Outcome) -> None:
         """What became of a fix. When its text is read again, so is what the tools say."""
         now = self._clock.now()
         if isinstance(outcome, outcomes.Accepted | outcomes.TypedThrough):
             self._problems.applied(outcome.suggestion_id, now)
-        elif isinstance(outcome, outcomes.Settled) and (found := self._problems.checked(outcome.suggestion_id, now)) is not None:
+        elif (
+            isinstance(outcome, outcomes.Settled)
+            and (found := self._problems.checked(outcome.suggestion_id, now, self._line_of(uri))) is not None
+        ):
             from tacit.protocol.events import DiagnosticChecked
 
             elapsed, gone, new = found
@@ -160,6 +166,7 @@ class Debugging:
         try:
             document, place = self._open(question)
             about = self.reported(question.uri, question.range, question.diagnostics)
+            spot = spot_of(document, about)
             request, _ = await self.request("explain", document, place, question.range, about)
             answer = await self.works.run("Tacit explains", lambda say: self.asked(request, say), token)
         except Refusal as refused:
@@ -167,7 +174,7 @@ class Debugging:
             return None
         if answer is None:
             return None
-        self.answered(document.uri, request, answer, about=about, at=document.offset_at(question.range.start))
+        self.answered(document.uri, request, answer, about=about, spot=spot, at=document.offset_at(question.range.start))
         if question.show:
             self._tell(types.MessageType.Info, answer.words.strip() or "The model had nothing to say.")
         return {"suggestionId": answer.suggestion_id, "text": answer.words, "policyVersion": answer.policy_version}
@@ -190,10 +197,11 @@ class Debugging:
         answer: Answer,
         *,
         about: Sequence[types.Diagnostic] = (),
+        spot: Spot | None = None,
         at: int = 0,
         conversation: str = "",
     ) -> None:
-        """Text was shown: record it, so that it can be rated."""
+        """Text was shown: record it, so that it can be rated. spot: of the first diagnostic, when it was asked about."""
         document = self._documents.get(uri)
         full = mask(document.text) if document is not None and request.record else ""
         suggested = None
@@ -202,7 +210,7 @@ class Debugging:
             suggested = record(request, answer, at=now, full_text=full, hole=(at, at), conversation=conversation)
         self._mine.add(answer.suggestion_id)
         self._feedback.answered(uri, answer.suggestion_id, suggested, chars=len(answer.words))
-        self._again(request.kind, uri, about, answer.suggestion_id)
+        self._again(request.kind, uri, about, spot, answer.suggestion_id)
 
     async def request(
         self,
@@ -276,13 +284,14 @@ class Debugging:
             document, place = self._open(question)
             version = document.version
             about = self.reported(question.uri, question.range, question.diagnostics)
+            spot = spot_of(document, about)
             request, masked = await self.request("fix", document, place, question.range, about)
             answer = await self.works.run("Tacit fixes", lambda say: self.asked(request, say), token)
             if answer is None:
                 return None
             answer.began = began
             self._mine.add(answer.suggestion_id)
-            self._again("fix", document.uri, about, answer.suggestion_id)
+            self._again("fix", document.uri, about, spot, answer.suggestion_id)
             if self._documents.get(document.uri) is not document or document.version != version:
                 raise Refusal(CHANGED)
             # Once more: a folder may have been closed, a link turned round meanwhile.
@@ -298,7 +307,8 @@ class Debugging:
             self._tell(types.MessageType.Info, found)
             return None
         if about:
-            self._problems.watch(answer.suggestion_id, document.uri, about[0])
+            span = (found.left, found.right)
+            self._problems.watch(answer.suggestion_id, document.uri, about[0], span, lines_of(document))
         self._tell(types.MessageType.Info, _proposed(answer))
         return document, found, answer.suggestion_id
 
@@ -341,17 +351,29 @@ class Debugging:
         return document, place
 
     def _again(
-        self, kind: Literal["fix", "explain", "chat"], uri: str, about: Sequence[types.Diagnostic], suggestion_id: str
+        self,
+        kind: Literal["fix", "explain", "chat"],
+        uri: str,
+        about: Sequence[types.Diagnostic],
+        spot: Spot | None,
+        suggestion_id: str,
     ) -> None:
         if kind == "chat" or not about:
             return
         now = self._clock.now()
-        if (before := self._problems.asked(kind, uri, key_of(about[0]), suggestion_id, now)) is not None:
+        document = self._documents.get(uri)
+        span = spot.now(document.text) if spot is not None and document is not None else None
+        asked = Asked(kind, uri, key_of(about[0]), suggestion_id, now, span)
+        if (before := self._problems.asked(asked, self._line_of(uri))) is not None:
             from tacit.protocol.events import AskedAgain
 
             name, after = before
             event = AskedAgain(at=self._clock.at(now), session_id=self._session_id, suggestion_id=name, after_ms=after)
             self._feedback.note(name, event)
+
+    def _line_of(self, uri: str) -> LineOf | None:
+        document = self._documents.get(uri)
+        return None if document is None else lines_of(document)
 
     def _tell(self, kind: types.MessageType, message: str) -> None:
         """Whatever is told here may hold words of a model, a tool, the server or the editor."""
