@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tacit.protocol.debugging import Check, DebugRequest
-from tacit.server.debugging import compilers, shadow
+from tacit.server.debugging import compilers, python_names, shadow
 from tacit.server.debugging.checking import Checker
 from tacit.server.debugging.complaints import without_constants
 from tacit.server.debugging.edits import minimal_edits
@@ -125,3 +125,25 @@ async def test_what_a_constant_of_another_file_holds_is_in_no_note(tmp_path: Pat
 )
 def test_constants_are_taken_out_of_a_tools_words(message: str, told: str) -> None:
     assert without_constants(message) == told
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "exit 4",
+        "exit 1",
+        "kill -SEGV $$",
+        "echo 'sum.cpp:1:1: error: odd' >&2; echo 'g++: internal compiler error: Killed' >&2; exit 1",
+        "echo 'sum.cpp:1:1: error: odd' >&2; exit 4",
+    ],
+)
+async def test_a_tool_that_breaks_down_has_passed_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    tool = tmp_path / "g++"
+    tool.write_text(f"#!/bin/sh\necho '[]'\n{ending}\n")
+    tool.chmod(0o700)
+    monkeypatch.setattr(compilers, "tool", lambda language: str(tool))
+    monkeypatch.setattr(python_names, "program", lambda: str(tool))
+    said = await compilers.said_of(["int a;\n"], "sum.cpp", "", "cpp")
+    assert isinstance(said, str) and "`g++` failed" in said
+    said = await python_names.said_of(["a = 1\n"], "cart.py", "")
+    assert isinstance(said, str) and "`ty` failed" in said

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from tacit.protocol.errors import Refused
-from tacit.server.debugging.complaints import Said
-from tacit.server.debugging.shadow import SECONDS, Shadow, shadowed
+from tacit.server.debugging.complaints import Said, without_constants
+from tacit.server.debugging.shadow import SECONDS, Ran, Shadow, shadowed
 
 TOOLS: Final = {"c": ("gcc", "clang"), "cpp": ("g++", "clang++"), "java": ("javac",)}
 """LSP language id: compilers, the first that is installed is asked."""
@@ -26,6 +26,9 @@ _JAVA: Final = re.compile(
     re.MULTILINE,
 )
 _MISSING: Final = re.compile(r"No such file|file not found|package \S+ does not exist")
+_CRASHED: Final = re.compile(
+    r"internal compiler error|terminated program|An exception has occurred in the compiler|PLEASE submit a"
+)
 
 
 def tool(language: str) -> str | None:
@@ -46,6 +49,9 @@ async def said_of(texts: Sequence[str], path: str, workspace: str, language: str
                 answer = await shadow.run(_command(compiler, language, shadow))
                 if answer is None:
                     return f"`{name}` had not answered after {SECONDS:.0f} s, so names could not be checked."
+                if _failed(answer, language):
+                    last = without_constants(answer.errors.strip().rpartition("\n")[2])[:200]
+                    return f"`{name}` failed ({last or f'it ended with {answer.code}'}), so names could not be checked."
                 said = parsed(answer.errors, language, shadow.file.name)
                 if any(_MISSING.search(one.message) for one in said):
                     return f"`{name}` does not find all that the file needs, so names could not be checked."
@@ -89,10 +95,22 @@ def _sources(shadow: Shadow) -> str:
     return ":".join(str(one) for one in usual if one.is_dir())
 
 
+def _failed(ran: Ran, language: str) -> bool:
+    """It ended otherwise than a compiler does that has read everything and says what is wrong: 0, or 1 and errors."""
+    if ran.code == 0:
+        return False
+    errors = any(match["kind"] != "warning" for match in _lines(language).finditer(ran.errors))
+    return ran.code != 1 or not errors or _CRASHED.search(ran.errors) is not None
+
+
+def _lines(language: str) -> re.Pattern[str]:
+    return _JAVA if language == "java" else _C
+
+
 def parsed(output: str, language: str, name: str) -> tuple[Said, ...]:
     """Errors of a compiler's output that are about the file of that name."""
     said = []
-    for match in (_JAVA if language == "java" else _C).finditer(output):
+    for match in _lines(language).finditer(output):
         found = match.groupdict()
         missing = _MISSING.search(found["message"]) is not None
         if found["kind"] == "warning" or (Path(found["file"]).name != name and not missing):

@@ -4,6 +4,7 @@ What it says of the old text is subtracted by the caller: a workspace whose envi
 cannot resolve.
 """
 
+import contextlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -61,11 +62,12 @@ async def _run(ty: str, shadow: Shadow) -> tuple[Said, ...] | str:
     answer = await shadow.run([*command, str(shadow.file)])
     if answer is None:
         return f"`ty` had not answered after {SECONDS:.0f} s, so names could not be checked."
-    try:
-        return _parsed(json.loads(answer.output))
-    except (ValueError, KeyError, TypeError):
-        last = without_constants(answer.errors.strip().rpartition("\n")[2])[:200]
-        return f"`ty` failed ({last or 'it said nothing'}), so names could not be checked."
+    # What it reports does not decide how it ends: another end than 0 is a failure, whatever it said before.
+    if answer.code == 0:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return _parsed(json.loads(answer.output))
+    last = without_constants(answer.errors.strip().rpartition("\n")[2])[:200]
+    return f"`ty` failed ({last or f'it ended with {answer.code}'}), so names could not be checked."
 
 
 def _parsed(found: list[dict[str, Any]]) -> tuple[Said, ...]:
