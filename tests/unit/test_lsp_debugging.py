@@ -200,41 +200,6 @@ async def test_by_command_the_editor_is_asked_to_apply_it(tmp_path: Path) -> Non
         assert [one["reason"] for one in bench.events() if one["kind"] == "rejected"] == ["superseded", "dismissed"]
 
 
-LINK = "[Show](command:workbench.action.terminal.sendSequence)\x1b]8;;"
-NO_LINK = "[Show] (command:workbench.action.terminal.sendSequence)\\u{1b}]8;;"
-
-
-async def test_a_models_and_a_tools_words_are_no_links_that_run_commands(tmp_path: Path) -> None:
-    async with debugging_bench(tmp_path) as bench:
-        check = {"name": "tests", "result": "unchecked", "note": f"note {LINK}"}
-        bench.model.chunks = [{**FIX, "reason": f"reason {LINK}", "checks": [check]}]
-        assert await bench.fixed() is not None
-        bench.model.chunks = [{"kind": "withheld", "reason": f"withheld {LINK}"}]
-        assert await bench.fixed() is None
-        bench.model.chunks = [{"kind": "failed", "code": "engine_unavailable", "message": f"failed {LINK}"}]
-        assert await bench.fixed() is None
-        with pytest.raises(JsonRpcException) as refused:
-            await bench.chat.ask(ChatParams("why?"))
-        bench.model.chunks = [{"kind": "text", "text": f"explained {LINK[:7]}"}, {"kind": "text", "text": LINK[7:]}]
-        assert await bench.debugging.explain(bench.question()) is not None
-        told = [*bench.messages(), refused.value.message]
-        for words, message in zip(("reason", "withheld", "failed", "explained", "failed"), told, strict=True):
-            assert f"{words} {NO_LINK}" in message and "](" not in message and "\x1b" not in message
-        assert f"note {NO_LINK}" in told[0]
-
-
-async def test_what_is_being_done_is_no_link_either(tmp_path: Path) -> None:
-    async with debugging_bench(tmp_path) as bench:
-        bench.model.chunks = [{"kind": "progress", "text": f"progress {LINK}"}, FIX]
-        bench.model.gate.clear()
-        task = asyncio.create_task(bench.fixed())
-        await bench.model.said.wait()
-        created(bench)
-        bench.model.gate.set()
-        assert await task is not None
-        assert bench.progress()[0]["message"] == f"progress {NO_LINK}"
-
-
 # Progress and cancelling
 
 
@@ -382,44 +347,6 @@ async def test_the_same_question_again_and_a_rating(tmp_path: Path) -> None:
         assert [one["suggestion_id"] for one in events if one["kind"] == "asked_again"] == names[:1]
         [rated] = [one for one in events if one["kind"] == "rated"]
         assert (rated["suggestion_id"], rated["flag"], rated["correction"]) == (names[0], "hallucination", "return a + b")
-
-
-async def test_equal_problems_in_other_places_are_other_questions(tmp_path: Path) -> None:
-    text = TEXT + TEXT
-    second = len(TEXT) + WRONG
-    async with debugging_bench(tmp_path, text=text) as bench:
-        bench.complain("unexpected `a`", "unexpected `a`", lines=(4, 12))
-        made = await bench.fixed()
-        assert made is not None
-        bench.apply(made)
-        # Nobody has said yet whether it helped: the place alone tells the second from the first.
-        bench.model.chunks = [edit(second, second + 6, "return  #")]
-        made = await bench.fixed(bench.question(second, second + 6))
-        assert made is not None
-        bench.apply(made)
-        assert "asked_again" not in bench.kinds()
-        # The same place, lines farther down: this one did not help.
-        bench.type(0, 0, "\n\n\n")
-        bench.complain("unexpected `a`", "unexpected `a`", lines=(7, 15))
-        await bench.fixed(bench.question(second + 3, second + 9))
-        names = [one["suggestion_id"] for one in bench.events() if one["kind"] == "suggested"]
-        assert [one["suggestion_id"] for one in bench.events() if one["kind"] == "asked_again"] == [names[1]]
-
-
-async def test_a_place_that_moves_while_the_model_thinks_stays_that_place(tmp_path: Path) -> None:
-    async with debugging_bench(tmp_path) as bench:
-        bench.model.chunks = [{"kind": "text", "text": "It is "}, {"kind": "text", "text": "no word."}]
-        bench.model.gate.clear()
-        task = asyncio.create_task(bench.debugging.explain(bench.question()))
-        await bench.model.said.wait()
-        bench.type(0, 0, "\n\n\n")
-        bench.model.gate.set()
-        assert await task is not None
-        # What is on its old line now is something else.
-        assert await bench.debugging.explain(bench.question(WRONG - 8, WRONG - 7)) is not None
-        assert "asked_again" not in bench.kinds()
-        assert await bench.debugging.explain(bench.question(WRONG + 3, WRONG + 9)) is not None
-        assert bench.kinds().count("asked_again") == 1
 
 
 # Explanations and the chat

@@ -1,8 +1,11 @@
 """What a question that is asked again, and errors around a fix, say of the answer: by place and time, not by words alone."""
 
+import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
+from debugging_bench import TEXT, WRONG, debugging_bench, edit
 from lsprotocol import types
 
 from tacit.lsp.debugging.problems import AGAIN_MS, Asked, Problems
@@ -133,3 +136,41 @@ def test_the_fixs_place_goes_with_the_text() -> None:
     problems.changed(URI, [Step(Edit(0, 0, "x" * 30 * WIDTH), "", "")])
     problems.told(URI, [*told(50, message="near"), *told(20, message="far")], 20)
     assert problems.checked("fix", 30, line) == (20, True, 1)
+
+
+async def test_equal_problems_in_other_places_are_other_questions(tmp_path: Path) -> None:
+    text = TEXT + TEXT
+    second = len(TEXT) + WRONG
+    async with debugging_bench(tmp_path, text=text) as bench:
+        bench.complain("unexpected `a`", "unexpected `a`", lines=(4, 12))
+        made = await bench.fixed()
+        assert made is not None
+        bench.apply(made)
+        # Nobody has said yet whether it helped: the place alone tells the second from the first.
+        bench.model.chunks = [edit(second, second + 6, "return  #")]
+        made = await bench.fixed(bench.question(second, second + 6))
+        assert made is not None
+        bench.apply(made)
+        assert "asked_again" not in bench.kinds()
+        # The same place, lines farther down: this one did not help.
+        bench.type(0, 0, "\n\n\n")
+        bench.complain("unexpected `a`", "unexpected `a`", lines=(7, 15))
+        await bench.fixed(bench.question(second + 3, second + 9))
+        names = [one["suggestion_id"] for one in bench.events() if one["kind"] == "suggested"]
+        assert [one["suggestion_id"] for one in bench.events() if one["kind"] == "asked_again"] == [names[1]]
+
+
+async def test_a_place_that_moves_while_the_model_thinks_stays_that_place(tmp_path: Path) -> None:
+    async with debugging_bench(tmp_path) as bench:
+        bench.model.chunks = [{"kind": "text", "text": "It is "}, {"kind": "text", "text": "no word."}]
+        bench.model.gate.clear()
+        task = asyncio.create_task(bench.debugging.explain(bench.question()))
+        await bench.model.said.wait()
+        bench.type(0, 0, "\n\n\n")
+        bench.model.gate.set()
+        assert await task is not None
+        # What is on its old line now is something else.
+        assert await bench.debugging.explain(bench.question(WRONG - 8, WRONG - 7)) is not None
+        assert "asked_again" not in bench.kinds()
+        assert await bench.debugging.explain(bench.question(WRONG + 3, WRONG + 9)) is not None
+        assert bench.kinds().count("asked_again") == 1
