@@ -100,6 +100,29 @@ def test_what_went_wrong_is_seen(worse: tuple[Event, ...]) -> None:
     assert of(accepted(), *worse).value < 0 < of(accepted(), checked(gone=True)).value
 
 
+def test_errors_count_when_they_are_looked_for_first() -> None:
+    late = checked(gone=True, errors=2).model_copy(update={"horizon": "10m", "elapsed_ms": 600_000})
+    early = checked(gone=True, errors=2).model_copy(update={"horizon": "10s", "elapsed_ms": 10_000})
+    good = of(accepted(), checked(gone=True))
+    # Half-typed lines ten minutes later are not the fix's.
+    assert of(accepted(), late, checked(gone=True)) == good and not good.veto
+    assert of(accepted(), checked(gone=True), early).veto
+
+
+def test_a_fix_that_only_deletes_lines_is_a_fix() -> None:
+    unused = Diagnostic(start=0, end=9, message="`os` imported but unused", code="F401", source="ruff")
+    gone = settled("").model_copy(update={"span_text": ""})
+    deletion: dict[str, Any] = {"text": "", "original": "import os", "diagnostics": (unused,)}
+    found = evidence_of(record(accepted(), gone, checked(gone=True), **deletion))
+    assert (found.after, found.edited_paths) == ("", {"stats.py"})
+    verdict = judge(found)
+    assert verdict.value > 0 and not verdict.veto and verdict.outcome == "applied"
+    turned_down = of(Rejected(**SOURCE, reason="dismissed", visible_ms=9000), **deletion)
+    assert -0.5 < turned_down.value < 0 and not turned_down.veto
+    # Nothing was shown: there is no fix.
+    assert evidence_of(record(shown=False, **deletion)).after is None
+
+
 def test_without_a_decision_there_is_no_label() -> None:
     assert of(Shown(**SOURCE, inferred=False)).censored
     assert of(Rejected(**SOURCE, reason="focus_lost", visible_ms=9000)).censored

@@ -38,19 +38,20 @@ def evidence_of(record: SuggestionRecord) -> Evidence:
         raise ValueError(f"suggestion {suggestion.suggestion_id} is no debugging answer")
     accepted = any(isinstance(event, Accepted) for event in events)
     rejected = any(isinstance(event, Rejected) and event.reason != "focus_lost" for event in events)
-    checked = max(
+    checks = sorted(
         (event for event in events if isinstance(event, DiagnosticChecked) and event.horizon != "close"),
         key=lambda event: event.elapsed_ms,
-        default=None,
     )
     spans = [event for event in events if isinstance(event, Settled) and event.span_text is not None and event.horizon != "close"]
     latest = max(spans, key=lambda event: event.elapsed_ms, default=None)
     rating = next((event for event in reversed(events) if isinstance(event, Rated)), None)
-    fix = debug.kind == "fix" and bool(suggestion.text)
+    shown = suggestion.shown or any(isinstance(event, Shown) for event in events)
+    # A fix may leave nothing of its lines; one that was not shown is none.
+    fix = debug.kind == "fix" and shown
     return Evidence(
         problem=problem_of(debug),
         kind=debug.kind,
-        shown=suggestion.shown or any(isinstance(event, Shown) for event in events),
+        shown=shown,
         path=suggestion.context.path,
         before=debug.original,
         after=suggestion.text if fix else None,
@@ -60,8 +61,9 @@ def evidence_of(record: SuggestionRecord) -> Evidence:
         applied=True if accepted else False if rejected else None,
         undone=any(isinstance(event, Undone) for event in events),
         kept=1 - edit_distance(suggestion.text, latest.span_text or "") if latest is not None else None,
-        diagnostic_gone=checked.gone if checked is not None else None,
-        new_findings=tuple(Finding(code="") for _ in range(checked.new_errors)) if checked is not None else (),
+        diagnostic_gone=checks[-1].gone if checks else None,
+        # Errors that came later are of what was typed since.
+        new_findings=tuple(Finding(code="") for _ in range(checks[0].new_errors)) if checks else (),
         asked_again=any(isinstance(event, AskedAgain) for event in events),
         rating=rating.value if rating is not None else None,
         flag=rating.flag if rating is not None else None,
