@@ -1,11 +1,13 @@
 """From what a model wrote to the smallest edit of the file: whatever it wrote around it, and however it indented it."""
 
+from difflib import SequenceMatcher
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tacit.server.debugging import edits
 from tacit.server.debugging.answer import UnusableAnswer, complete, new_text, read
 from tacit.server.debugging.edits import Edit, apply, minimal_edits
 from tacit.server.debugging.region import Region, around
@@ -58,6 +60,28 @@ def test_an_edit_is_as_small_as_the_change() -> None:
     changed = text.replace("line 2\n", "line two\n").replace("line 15\n", "line fifteen\n")
     assert [edit.text for edit in minimal_edits(text, changed)] == ["two", "fifteen"]
     assert minimal_edits("a\r\nb\r\n", "a\r\nx\r\nb\r\n") == (Edit(3, 3, "x\r\n"),)
+
+
+def test_in_a_long_file_only_what_may_differ_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Imports at the top and a function far below: with `}` in every other line, comparing all takes minutes."""
+    compared: list[int] = []
+
+    class Counting(SequenceMatcher[str]):
+        def __init__(self, junk: None, old: list[str], new: list[str], autojunk: bool) -> None:
+            # What it may compare, each with each.
+            compared.append(0 if autojunk else len(old) * len(new))
+            super().__init__(junk, old, new, autojunk=autojunk)
+
+    monkeypatch.setattr(edits, "SequenceMatcher", Counting)
+    text = "import a;\n" + "int f() {\n}\n" * 4000 + "x = vlaue;\ny = vlaue;\n" + "int f() {\n}\n" * 4000
+    changed = text.replace("vlaue", "value").replace("import a;\n", "import a;\nimport b;\nimport c;\n")
+    found = minimal_edits(text, changed)
+    assert apply(text, found) == changed
+    assert [(edit.end - edit.start, edit.text) for edit in found] == [(0, "import b;\nimport c;\n"), (2, "al"), (2, "al")]
+    # Where nothing is alike for long, too.
+    other = text.replace("}", "};", 900)[:-2]
+    assert apply(text, minimal_edits(text, other)) == other
+    assert max(compared) <= edits.MOST_COMPARED**2
 
 
 def test_a_region_is_the_function_with_what_belongs_to_it() -> None:

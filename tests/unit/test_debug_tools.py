@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,17 @@ async def test_a_tool_that_breaks_down_has_passed_nothing(tmp_path: Path, monkey
     assert isinstance(said, str) and "`g++` failed" in said
     said = await python_names.said_of(["a = 1\n"], "cart.py", "")
     assert isinstance(said, str) and "`ty` failed" in said
+
+
+async def test_folders_are_made_and_removed_beside_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    real = shutil.rmtree
+
+    def removing(path: Path, **more: bool) -> None:
+        threads.append(threading.get_ident())
+        real(path, **more)
+
+    monkeypatch.setattr(shutil, "rmtree", removing)
+    async with shadow.shadowed("a.c", str(tmp_path)) as here:
+        await here.write("int a;\n")
+    assert not here.folder.parent.exists() and threads and threading.get_ident() not in threads

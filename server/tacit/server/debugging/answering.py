@@ -152,7 +152,7 @@ class DebugService:
             except UnusableAnswer as error:
                 drawing.checks = (_format(str(error)),)
             else:
-                edits = minimal_edits(request.text, changed)
+                edits = await asyncio.to_thread(minimal_edits, request.text, changed)
                 if changed not in seen:
                     yield Progress(text=f"Checking candidate {number + 1}.")
                     seen[changed] = await self._checked(work, checker, changed, edits)

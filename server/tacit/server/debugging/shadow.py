@@ -110,13 +110,15 @@ async def shadowed(path: str, workspace: str) -> AsyncIterator[Shadow]:
     root = Path(workspace) if workspace else None
     if root is not None and not root.is_dir():
         root = None
-    with tempfile.TemporaryDirectory(prefix="tacit-check-", ignore_cleanup_errors=True) as name:
-        scratch = Path(name) / "scratch"
+    top = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tacit-check-"))
+    try:
+        scratch, empty, folder = top / "scratch", top / "empty", top / "workspace"
         scratch.mkdir()
-        empty = Path(name) / "empty"
         empty.mkdir()
-        folder = Path(name) / "workspace"
         yield Shadow(folder, await asyncio.to_thread(_link, root, parts, folder), scratch, empty, root)
+    finally:
+        # Thousands of links: the server's loop does not wait for it.
+        await asyncio.to_thread(shutil.rmtree, top, ignore_errors=True)
 
 
 def _link(root: Path | None, parts: Sequence[str], folder: Path) -> Path:
