@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tacit.protocol.debugging import Check, DebugRequest, Diagnostic, Span
-from tacit.server.debugging import compilers
+from tacit.server.debugging import checks, compilers
 from tacit.server.debugging.checking import Checker
 from tacit.server.debugging.edits import minimal_edits
 from tacit.server.debugging.region import around
@@ -81,6 +81,20 @@ async def test_a_bad_fix_fails_and_the_finding_says_why(workspace: Path, old: st
     found = await check(TEXT, "vlaue", TEXT.replace(old, new), str(workspace))
     assert [name for name, one in found.items() if one.result == "failed"] == [failed]
     assert why in found[failed].note
+
+
+def test_a_file_of_a_newer_python_can_be_fixed() -> None:
+    """Until Python itself reads such a file, the grammar decides; a fault that comes is found by either."""
+    for text, changed, result in (
+        # Python 3.12's, which 3.11 does not read.
+        ("type Many[T] = list[T]\n\n" + TEXT, "type Many[T] = list[T]\n\n" + TEXT.replace("vlaue", "value"), "passed"),
+        ("type Many[T] = list[T]\n\n" + TEXT, "type Many[T] = list[T]\n\n" + TEXT.replace("vlaue", "(value"), "failed"),
+        # Python 3.14's, which 3.13 does not read.
+        ("try:\n    a()\nexcept A, B:\n    vlaue\n", "try:\n    a()\nexcept A, B:\n    value\n", "passed"),
+        # The grammar is content with it, Python is not, and reads what was there before.
+        ("def f(a):\n    return a\n", "def f(a, a=1, b):\n    return a\n", "failed"),
+    ):
+        assert checks.parses(text, changed, "python", whole=True).result == result, changed
 
 
 async def test_a_modules_own_workspace_is_known(workspace: Path) -> None:
