@@ -1,7 +1,7 @@
 """`tacit explain` and `tacit chat`: debugging in a terminal. Reads the workspace, asks the server, prints.
 
 What is read goes by the same rules as in an editor: ignored files and files with private keys are not shown to the model, and
-secrets are replaced. Nothing is recorded.
+secrets are replaced. What the model says is shown, never acted on by the terminal. Nothing is recorded.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ from tacit.protocol.debugging import DebugKind, DebugRequest, DebugSnippet, Diag
 from tacit.protocol.errors import BadRequest, NotFound, Refused
 from tacit.protocol.events import new_id
 from tacit.protocol.home import Home
+from tacit.protocol.plain_text import visible
+from tacit.protocol.redaction import redact
 
 if TYPE_CHECKING:
     from tacit.lsp.workspace import Folder
@@ -28,7 +30,10 @@ MOST_FRAMES = 4
 AROUND_FRAME = 8
 """Lines above and below one."""
 MOST_INPUT = 200_000
-"""Characters of what is piped in; of more, the end: that is where an error stands."""
+"""Characters of what is piped in, once secrets are out of it; of more, the end: that is where an error stands."""
+MOST_TURNS = 200
+MOST_TURN = 100_000
+"""Turns of a conversation, and characters of one: as in the contract. The oldest are forgotten."""
 
 
 @dataclass(slots=True)
@@ -61,7 +66,8 @@ class Subject:
             diagnostics=self.diagnostics,
             trace=self.trace,
             snippets=self.snippets,
-            turns=tuple(turns),
+            # The first and the last are the developer's.
+            turns=tuple(turns[1 - MOST_TURNS :]),
         )
 
 
@@ -70,7 +76,7 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="The answer and the trace, for scripts.")] = False,
 ) -> None:
     """What an error means and how to mend it: `some-command 2>&1 | tacit explain`, or a line of a file."""
-    piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()[-MOST_INPUT:]
+    piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
     if not where and not piped.strip():
         raise BadRequest(
             "There is nothing to explain.", mend="Pipe an error in (some-command 2>&1 | tacit explain), or name FILE:LINE."
@@ -79,7 +85,7 @@ def explain(
     _say_notes(subject)
     answer = asyncio.run(_answered(subject.request("explain", new_id()), aloud=not as_json))
     if as_json:
-        typer.echo(json.dumps({"answer": answer, "path": subject.path, "trace": _plain_trace(piped)}, ensure_ascii=False))
+        typer.echo(json.dumps({"answer": answer, "path": subject.path, "trace": _plain_trace(subject.trace)}))
 
 
 def chat(
@@ -89,14 +95,14 @@ def chat(
     """A conversation about a file, a line of it, or a stack trace; an empty line or Ctrl-D ends it."""
     if trace is not None and not trace.is_file():
         raise NotFound(f"There is no file {trace}.")
-    said = trace.read_text(encoding="utf-8", errors="replace")[-MOST_INPUT:] if trace is not None else ""
+    said = trace.read_text(encoding="utf-8", errors="replace") if trace is not None else ""
     subject = _subject(where, said)
     _say_notes(subject)
     session, turns = new_id(), list[Turn]()
     while question := _question():
-        turns.append(Turn(role="user", text=question))
+        turns.append(Turn(role="user", text=redact(question)[:MOST_TURN]))
         answer = asyncio.run(_answered(subject.request("chat", session, turns), aloud=True))
-        turns.append(Turn(role="assistant", text=answer or "(nothing)"))
+        turns.append(Turn(role="assistant", text=redact(answer)[:MOST_TURN] or "(nothing)"))
 
 
 def _question() -> str:
@@ -123,13 +129,13 @@ async def _answered(request: DebugRequest, *, aloud: bool) -> str:
         try:
             async for chunk in stream:
                 if chunk.kind == "progress" and showing and not said:
-                    _status(chunk.text)
+                    _status(" ".join(visible(chunk.text).split()))
                 elif chunk.kind == "text":
                     if showing and not said:
                         _status("")
                     said += chunk.text
                     if aloud:
-                        sys.stdout.write(chunk.text)
+                        sys.stdout.write(visible(chunk.text))
                         sys.stdout.flush()
         finally:
             # Ctrl-C comes here as a cancellation: closing the connection stops the engine.
@@ -148,22 +154,24 @@ def _status(text: str) -> None:
 
 def _say_notes(subject: Subject) -> None:
     for note in subject.notes:
-        print(note, file=sys.stderr)
+        print(visible(note), file=sys.stderr)
 
 
 def _subject(where: str, piped: str) -> Subject:
-    """The file that is named, or the one of the trace's innermost frame in the workspace; and code of the other frames."""
+    """The file that is named, or the one of the trace's innermost frame in the workspace; and code of the other frames.
+
+    What is piped in is redacted before it is cut: nobody recognises a private key whose first line is cut off.
+    """
     from tacit.lsp.workspace import Folder
     from tacit.protocol.project import project_of
-    from tacit.protocol.redaction import redact
     from tacit.protocol.traces.reading import in_workspace, read
 
     path, line = _parsed(where)
     root = _root(path)
     folder = Folder.at(root)
     root = folder.root
-    subject = Subject(root, project_of(root), trace=redact(piped))
-    trace = read(piped) if piped else None
+    subject = Subject(root, project_of(root), trace=redact(piped)[-MOST_INPUT:])
+    trace = read(subject.trace) if subject.trace else None
     places: list[tuple[str, int]] = []
     if trace is not None:
         from tacit.lsp.gathering.files import listed
