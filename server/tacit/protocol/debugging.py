@@ -9,9 +9,10 @@ redacted (`redaction.mask` keeps its length), so that offsets are those of the e
 what is to be learnt from is sent as events by the client, which gets the whole draw in `done`.
 """
 
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from tacit.protocol.completion import Generation, Timings, Wire
 
@@ -125,6 +126,21 @@ class DebugRequest(Wire):
     temperature: float | None = Field(default=None, ge=0.05, le=2.0)
     """None: the server's setting."""
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
+
+    @field_validator("workspace", "path")
+    @classmethod
+    def _can_be_a_path(cls, value: str) -> str:
+        if "\0" in value:
+            raise ValueError("a path has no NUL in it")
+        return value
+
+    @field_validator("workspace")
+    @classmethod
+    def _is_absolute(cls, value: str) -> str:
+        # Else it would be one below the folder that the server was started in.
+        if value and not (PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute()):
+            raise ValueError("the workspace's path is absolute")
+        return value
 
     @model_validator(mode="after")
     def _asks_something(self) -> "DebugRequest":

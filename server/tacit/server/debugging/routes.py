@@ -1,7 +1,9 @@
 """The routes of debugging: `/v1/debug` and `/v1/chat`, streams of JSON lines. Touches the parts it is given; holds nothing."""
 
 import contextlib
+import logging
 import time
+import traceback
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,8 @@ from tacit.protocol.debugging import DEBUG_CHUNK, DebugChunk, DebugRequest, Done
 
 if TYPE_CHECKING:
     from tacit.server.app import Parts
+
+log = logging.getLogger(__name__)
 
 LINES = "application/x-ndjson"
 
@@ -67,9 +71,15 @@ async def _lines(parts: "Parts", body: DebugRequest) -> AsyncGenerator[bytes, No
         if not said:
             raise
         yield _line(Failed(code=error.code, message=error.message, mend=error.mend))
-    except Exception:
+    except Exception as error:
         outcome = "error"
-        raise
+        if not said:
+            raise
+        # Where, not what it says: that may be code that was sent.
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        log.error("a debugging answer failed after it had begun: %s at %s:%s", type(error).__name__, where.filename, where.lineno)
+        message = f"The answer could not be finished: {type(error).__name__} in the server."
+        yield _line(Failed(code=errors.TacitError.code, message=message, mend="See the server's log."))
     finally:
         parts.metrics.debug_answers.labels(body.kind, outcome).inc()
         parts.metrics.debug_seconds.observe(time.perf_counter() - began)

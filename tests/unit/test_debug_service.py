@@ -1,0 +1,152 @@
+"""The debugging service with an engine that writes what it is told: a good fix is shown, and what breaks down is said.
+
+Real checks, real `ty`; only the words of the model are given, because no model can be told what to write.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import ValidationError
+
+from tacit.protocol.debugging import DEBUG_CHUNK, DebugChunk, DebugRequest, Done, Failed, Progress, Proposal, TextDelta, Withheld
+from tacit.protocol.fim import QWEN
+from tacit.server.debugging import answering
+from tacit.server.debugging.answering import DebugService
+from tacit.server.debugging.edits import Edit, apply, minimal_edits
+from tacit.server.debugging.routes import add_routes
+from tacit.server.engine.interface import Drawn, DrawStats, Sampling
+from tacit.server.metrics import Metrics
+from tacit.server.settings import Settings
+
+BROKEN = "def total(values):\n    result = 0\n    for value in values:\n        result += vlaue\n    return result\n"
+GOOD = f"The name is misspelt.\n\n```python\n{BROKEN.replace('vlaue', 'value')}```\n"
+BAD = f"It has to be another one.\n\n```python\n{BROKEN.replace('vlaue', 'element')}```\n"
+PASSED = {"scope": "passed", "parses": "passed", "names": "passed", "diagnostic": "passed", "tests": "unchecked"}
+
+
+class Scripted:
+    """Each draw writes the next of `answers`; a token is a character. An exception among them is raised after some words."""
+
+    fim = QWEN
+    ready = True
+    message = ""
+
+    def __init__(self, *answers: str | Exception) -> None:
+        self.answers = list(answers)
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def tokenize(self, text: str) -> list[int]:
+        return [ord(one) for one in text]
+
+    async def generate(
+        self, prompt: Sequence[int], sampling: Sampling, adapter: str | None
+    ) -> AsyncGenerator[Drawn | DrawStats, None]:
+        answer = self.answers.pop(0)
+        yield DrawStats(len(prompt), len(prompt), 1.0, 0, 0.0, False)
+        for one in "It" if isinstance(answer, Exception) else answer:
+            yield Drawn(ord(one), one, -0.1)
+        if isinstance(answer, Exception):
+            raise answer
+        yield DrawStats(len(prompt), len(prompt), 1.0, len(answer), 1.0, True)
+
+    async def load(self, name: str, folder: Path) -> None: ...
+
+    async def drop(self, name: str) -> None: ...
+
+    def loaded(self) -> frozenset[str]:
+        return frozenset()
+
+
+def asking(kind: str = "fix", **changes: Any) -> DebugRequest:
+    start = BROKEN.index("vlaue")
+    message = "Name `vlaue` used when not defined"
+    diagnostic = {"start": start, "end": start + 5, "message": message, "code": "unresolved-reference", "source": "ty"}
+    whole = {
+        "kind": kind, "request_id": "r", "session_id": "s", "language": "python", "path": "cart.py", "text": BROKEN,
+        "diagnostics": (diagnostic,), "seed": 1, "record": True, **changes,
+    }  # fmt: skip
+    return DebugRequest.model_validate(whole)
+
+
+async def answered(*answers: str | Exception, **changes: Any) -> list[DebugChunk]:
+    service = DebugService(Scripted(*answers), Settings(context_tokens=8192))
+    return [chunk async for chunk in service.answer(asking(**changes), "base", "0" * 64)]
+
+
+@pytest.mark.parametrize("answers", [(GOOD,), (BAD, GOOD), ("I do not know.", BAD, GOOD)])
+async def test_the_first_good_candidate_is_shown(answers: tuple[str, ...]) -> None:
+    chunks = await answered(*answers)
+    proposal, done = chunks[-2], chunks[-1]
+    assert isinstance(proposal, Proposal) and isinstance(done, Done)
+    changed = apply(BROKEN, [Edit(edit.start, edit.end, edit.text) for edit in proposal.edits])
+    assert changed == BROKEN.replace("vlaue", "value")
+    assert proposal.reason == "The name is misspelt." and proposal.confidence > 0.5
+    assert {check.name: check.result for check in proposal.checks} == PASSED
+    assert [draw.shown for draw in done.draws] == [False] * (len(answers) - 1) + [True]
+
+
+async def test_what_is_not_good_is_withheld() -> None:
+    chunks = await answered(BAD, BAD, BAD)
+    assert isinstance(chunks[-2], Withheld) and "element" in chunks[-2].reason
+    assert not any(isinstance(chunk, Proposal) for chunk in chunks)
+
+
+async def test_what_differs_is_looked_for_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def seen(old: str, new: str) -> tuple[Edit, ...]:
+        threads.append(threading.get_ident())
+        return minimal_edits(old, new)
+
+    monkeypatch.setattr(answering, "minimal_edits", seen)
+    await answered(GOOD)
+    assert len(threads) == 1 and threading.get_ident() not in threads
+
+
+class Adapters:
+    """No project has one."""
+
+    @contextlib.contextmanager
+    def using(self, *_: object) -> Iterator[str]:
+        yield "base"
+
+    async def answered(self, *_: object) -> None: ...
+
+
+async def test_what_breaks_down_on_the_way_is_the_streams_last_line(caplog: pytest.LogCaptureFixture) -> None:
+    """A stream that just ends would look like a network that is down. The log has the place, and nothing of the code."""
+    service = DebugService(Scripted(ValueError(f"in {BROKEN}")), Settings(context_tokens=8192))
+    host = SimpleNamespace(debugging=lambda: (service, "0" * 64), ready=True)
+    app = FastAPI()
+    parts: Any = SimpleNamespace(metrics=Metrics(), host=host, adapters=Adapters(), requests=0)
+    add_routes(app, parts)
+    with caplog.at_level(logging.ERROR):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+            body = asking("explain").model_dump(mode="json")
+            answer = await asyncio.wait_for(client.post("/v1/debug", json=body), 60)
+    chunks = [DEBUG_CHUNK.validate_json(line) for line in answer.content.splitlines()]
+    assert answer.status_code == 200 and [type(chunk) for chunk in chunks] == [Progress, TextDelta, TextDelta, Failed]
+    assert isinstance(chunks[-1], Failed) and "ValueError" in chunks[-1].message and chunks[-1].mend
+    assert "ValueError" in caplog.text and "test_debug_service.py" in caplog.text and "vlaue" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "changes", [{"workspace": "shop"}, {"workspace": "../shop"}, {"workspace": "/shop\0"}, {"path": "cart.py\0"}]
+)
+def test_a_path_that_means_nothing_is_refused(changes: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match=r"absolute|NUL"):
+        asking(**changes)
+    for good in ("/shop", "C:\\shop", ""):
+        assert asking(workspace=good).workspace == good
