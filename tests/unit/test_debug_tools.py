@@ -162,3 +162,50 @@ async def test_folders_are_made_and_removed_beside_the_loop(tmp_path: Path, monk
     async with shadow.shadowed("a.c", str(tmp_path)) as here:
         await here.write("int a;\n")
     assert not here.folder.parent.exists() and threads and threading.get_ident() not in threads
+
+
+async def test_no_hidden_file_is_in_the_shadow(tmp_path: Path) -> None:
+    """Whatever a tool would say of it, or a header that includes it: it is not there. All else is, and is the workspace's."""
+    shown = ["shop/cart.py", "shop/prices.py", "shop/deep/tax.py", "main.py", "shop/deep/kept.log"]
+    hidden = [
+        ".env",
+        "shop/.env.local",
+        "keys/id_rsa",
+        "shop/deep/words.py",
+        "made/x.py",
+        "out.log",
+        ".git/config",
+        "shop/own.py",
+    ]
+    for name in (*shown, *hidden, "shop/Cart.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"# {name}\n")
+    (tmp_path / ".gitignore").write_text("made/\n*.log\n!kept.log\n")
+    (tmp_path / "shop" / ".tacitignore").write_text("own.py\n")
+    (tmp_path / "shop" / "deep" / ".gitignore").write_text("words.py\n")
+    (tmp_path / "shop" / "env.py").symlink_to(tmp_path / ".env")
+    (tmp_path / "again").symlink_to(tmp_path)
+    (tmp_path / "outside.py").symlink_to("/etc/hostname")
+    (tmp_path / "alias.py").symlink_to(tmp_path / "main.py")
+    os.mkfifo(tmp_path / "pipe.py")
+    for workspace, below in ((tmp_path, ""), (tmp_path / "shop", "shop/")):
+        async with shadow.shadowed(f"{'' if below else 'shop/'}cart.py", str(workspace)) as here:
+            await here.write("another\n")
+            found = {
+                below + path.relative_to(here.folder).as_posix(): path.read_text()
+                for path in here.folder.rglob("*")
+                if not path.is_dir() and not path.name.endswith("ignore")
+            }
+        wanted = {name: f"# {name}\n" for name in shown} | {"shop/cart.py": "another\n", "alias.py": "# main.py\n"}
+        assert found == {name: text for name, text in wanted.items() if name.startswith(below)}
+    assert (tmp_path / "shop" / "cart.py").read_text() == "# shop/cart.py\n"
+
+
+async def test_of_a_large_workspace_what_is_near_the_file_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [*(f"other{n}/f.py" for n in range(20)), "shop/deep/cart.py", "shop/deep/prices.py"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    monkeypatch.setattr(shadow, "MOST_LINKS", 25)
+    async with shadow.shadowed("shop/deep/cart.py", str(tmp_path)) as here:
+        assert (here.folder / "shop" / "deep" / "prices.py").exists()
+        assert len(list(here.folder.rglob("*"))) <= 25

@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from tacit.lsp.documents import well_formed
-from tacit.lsp.ignoring import Ignoring, always_ignored
+from tacit.protocol.ignoring import Ignoring, always_ignored, repository
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Folder:
     @classmethod
     def at(cls, root: Path) -> "Folder":
         resolved = Path(os.path.realpath(root))
-        return cls(resolved, Ignoring(_repository(resolved)))
+        return cls(resolved, Ignoring(repository(resolved)))
 
     def choices(self) -> Choices:
         """`.tacit.toml`, read again when it changes."""
@@ -163,11 +163,6 @@ def _resolved(path: Path) -> Path | None:
         return Path(os.path.realpath(path))
     except (OSError, ValueError):
         return None
-
-
-def _repository(root: Path) -> Path:
-    """The repository that holds this folder, whose ignore files count too; else the folder itself."""
-    return next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), root)
 
 
 def _read_choices(path: Path) -> Choices:

@@ -1,5 +1,7 @@
-"""A folder of links to a workspace in which one file is another, for tools that check a change; and running them. Writes to a
-temporary folder only, starts processes; the tools read and compile, none of the workspace's code is run.
+"""A folder of links to a workspace's files in which one is another, for tools that check a change; and running them.
+
+What is ignored, or hidden as a secret, is not in it. Writes to a temporary folder only, starts processes; the tools read and
+compile, none of the workspace's code is run.
 """
 
 import asyncio
@@ -8,17 +10,19 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from tacit.protocol.errors import Refused
+from tacit.protocol.ignoring import Ignoring, repository
 
 SECONDS: Final = 60.0
 """For one run of a tool; the first in a large workspace may read a lot."""
 MOST_LINKS: Final = 20_000
-"""Entries of the folders on the way to the file; more are not shadowed."""
+"""Files and folders of a workspace; more are not shadowed, those near the file are."""
 MOST_OUTPUT: Final = 1_000_000
 """Bytes of each of a tool's two streams."""
 MEMORY: Final = 4 << 30
@@ -122,20 +126,57 @@ async def shadowed(path: str, workspace: str) -> AsyncIterator[Shadow]:
 
 
 def _link(root: Path | None, parts: Sequence[str], folder: Path) -> Path:
-    """Links to everything in the workspace but the file. Returns the file's path in it; it is not there yet."""
+    """Links to the files of the workspace that may be seen, but the one at `parts`. Returns its path; it is not there yet."""
     folder.mkdir()
-    here, there, links = root, folder, 0
-    for number, part in enumerate(parts):
-        if here is not None and here.is_dir():
-            with os.scandir(here) as entries:
-                for entry in entries:
-                    # The system's case rules are not known: a second spelling of the file would be another file.
-                    if entry.name.casefold() != part.casefold() and links < MOST_LINKS:
-                        with contextlib.suppress(FileExistsError):
-                            (there / entry.name).symlink_to(entry.path)
-                        links += 1
-            here = here / part
-        there = there / part
-        if number < len(parts) - 1:
-            there.mkdir()
-    return there
+    if root is not None:
+        # Resolved, so that where a link leads can be compared with it.
+        root = root.resolve()
+        ignoring = Ignoring(repository(root))
+        for number, (found, source) in enumerate(_visible(root, tuple(parts), ignoring)):
+            if number >= MOST_LINKS:
+                break
+            if source is None:
+                folder.joinpath(*found).mkdir(exist_ok=True)
+            # The system's case rules are not known: a second spelling of the file would be another file.
+            elif [one.casefold() for one in found] != [one.casefold() for one in parts]:
+                with contextlib.suppress(FileExistsError):
+                    folder.joinpath(*found).symlink_to(source)
+    file = folder.joinpath(*parts)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
+
+
+def _visible(root: Path, way: tuple[str, ...], ignoring: Ignoring) -> Iterator[tuple[tuple[str, ...], str | None]]:
+    """(path below root as parts, where its content is; None: a folder), a folder before what is in it, those on the way first.
+
+    A tool repeats what it reads: what is hidden from the model is hidden from it. A link counts where it leads to.
+    """
+    above = root.relative_to(ignoring.top).parts
+    folders: deque[tuple[str, ...]] = deque([()])
+    while folders:
+        parts = folders.popleft()
+        try:
+            entries = list(os.scandir(root.joinpath(*parts)))
+        except OSError:
+            if not parts:
+                raise
+            continue
+        for entry in entries:
+            found = (*parts, entry.name)
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if ignoring.entry_ignored((*above, *found), is_folder=is_folder):
+                continue
+            if is_folder:
+                yield found, None
+                if way[: len(found)] == found:
+                    folders.appendleft(found)
+                else:
+                    folders.append(found)
+            elif entry.is_file(follow_symlinks=False) or (entry.is_symlink() and _leads_to_visible(entry, root, ignoring)):
+                yield found, entry.path
+
+
+def _leads_to_visible(entry: os.DirEntry[str], root: Path, ignoring: Ignoring) -> bool:
+    """The link leads to a file of the workspace. Folders are left out: what is in them is found where they are."""
+    target = Path(os.path.realpath(entry.path))
+    return target.is_file() and target.is_relative_to(root) and not ignoring.ignored(target)

@@ -1,4 +1,4 @@
-"""Which files never leave the editor: `.gitignore`, `.tacitignore` and built-in patterns. Reads the ignore files only."""
+"""Which files no model and no tool gets to see: `.gitignore`, `.tacitignore`, built-in patterns. Reads the ignore files only."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +76,10 @@ class Ignoring:
         parts = relative.parts
         return any(self._entry_ignored(parts[: depth + 1], is_folder=depth + 1 < len(parts)) for depth in range(len(parts)))
 
+    def entry_ignored(self, parts: tuple[str, ...], *, is_folder: bool) -> bool:
+        """As `ignored`, of what is in a folder that is not ignored. parts: of its path below `top`."""
+        return always_ignored("/".join(parts) + "/" * is_folder) or self._entry_ignored(parts, is_folder=is_folder)
+
     def _entry_ignored(self, parts: tuple[str, ...], *, is_folder: bool) -> bool:
         for depth in range(len(parts) - 1, -1, -1):
             folder = self.top.joinpath(*parts[:depth])
@@ -108,3 +112,8 @@ class Ignoring:
                 known = (changed, GitIgnoreSpec.from_lines(["*"]))
             self._specs[path] = known
         return known[1]
+
+
+def repository(root: Path) -> Path:
+    """The repository that holds this folder, whose ignore files count too; else the folder itself."""
+    return next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), root)
