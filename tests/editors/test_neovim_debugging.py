@@ -32,6 +32,8 @@ EXPLANATION = "`c` is not defined here."
 class Mender(Adversary):
     """Answers a fix with `b` in the diagnostic's place, and everything else with an explanation."""
 
+    loop: asyncio.AbstractEventLoop
+
     def _answer(self, path: str, body: bytes, mood: Any) -> tuple[int, Any]:
         status, answer = super()._answer(path, body, mood)
         if path == "/v1/debug":
@@ -52,6 +54,7 @@ class Mender(Adversary):
 def mender(home: Home) -> Iterator[Mender]:
     """On the server's socket, in a thread: pynvim waits for its editor."""
     one, loop = Mender(home.socket), asyncio.new_event_loop()
+    one.loop = loop
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     asyncio.run_coroutine_threadsafe(one.up(), loop).result(30)
@@ -117,3 +120,20 @@ def test_the_code_action_is_resolved_and_an_explanation_fills_a_buffer(session: 
     [rated] = until(lambda: mender.about("rated"), "the rating")
     explanations = [one for one in mender.about("suggested") if one["debug"]["kind"] == "explain"]
     assert (rated["suggestion_id"], rated["flag"]) == (explanations[0]["suggestion_id"], "unclear")
+
+
+def test_a_buffer_that_is_wiped_while_its_answer_comes_is_no_error(session: Session, mender: Mender) -> None:
+    mender.mood = lambda path: "hang" if path == "/v1/debug" else "answer"
+    session.keys("2G")
+    session.nvim.command("TacitExplain")
+    until(lambda: session.lua("return next(require('tacit.debugging').streams) ~= nil"), "a question under way")
+    session.nvim.command("bwipeout! Tacit")
+    mender.mood = lambda path: "answer"
+    # The question may not have come there yet.
+    until(lambda: _released(mender) and session.lua("return next(require('tacit.debugging').streams) == nil"), "the answer")
+    assert session.lua("return { vim.v.errmsg, vim.fn.execute('messages') }") == ["", ""]
+
+
+def _released(mender: Mender) -> bool:
+    mender.loop.call_soon_threadsafe(mender.release)
+    return True

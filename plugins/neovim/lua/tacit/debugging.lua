@@ -98,8 +98,11 @@ local function show()
   end
 end
 
-local function write(text)
-  vim.api.nvim_buf_set_lines(answer.buffer, 0, -1, false, vim.split(text, '\n', { plain = true }))
+local function write(buffer, text)
+  -- It may have been wiped while the answer came.
+  if vim.api.nvim_buf_is_valid(buffer) then
+    vim.api.nvim_buf_set_lines(buffer, 0, -1, false, vim.split(text, '\n', { plain = true }))
+  end
 end
 
 --- Sends it and writes what comes under what stands there.
@@ -107,20 +110,21 @@ local function send(client, params, before)
   asked = asked + 1
   local token, text = 'tacit-' .. asked, before
   show()
-  write(text)
+  local buffer = answer.buffer
+  write(buffer, text)
   params.partialResultToken = token
   M.streams[token] = function(piece)
     text = text .. piece
-    write(text)
+    write(buffer, text)
   end
   requests.request(client, 'tacit/chat', params, function(failed, result)
     M.streams[token] = nil
     if failed then
-      write(before .. '(no answer)')
+      write(buffer, before .. '(no answer)')
       return tell(failed.message, vim.log.levels.WARN)
     end
     answer.conversation = result.conversationId
-    write(before .. result.text)
+    write(buffer, before .. result.text)
   end)
 end
 
