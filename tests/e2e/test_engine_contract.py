@@ -355,9 +355,13 @@ async def _listening(socket: Path) -> AsyncIterator[int]:
 
 
 def _family(engine: Running) -> set[psutil.Process]:
-    """Every process of the engine."""
-    first = [psutil.Process(pid) for pid in engine.pids]
-    return {*first, *(child for process in first for child in process.children(recursive=True))}
+    """Every process of the engine. One that a load has replaced may end meanwhile."""
+    family = set()
+    for pid in engine.pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            family |= {process, *process.children(recursive=True)}
+    return family
 
 
 def _alive(process: psutil.Process) -> bool:
