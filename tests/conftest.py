@@ -6,12 +6,12 @@ verified each time.
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from short_folder import short_folder
 
 from tacit.protocol.home import Home, models_dir
 
@@ -20,11 +20,6 @@ settings.register_profile("tacit", deadline=None)
 settings.load_profile("tacit")
 
 SMALL_MODEL = "qwen2.5-coder-0.5b"
-
-
-def short_folder() -> Path:
-    """A new folder whose path leaves room for a socket's name: macOS's own temporary folder does not."""
-    return Path(tempfile.mkdtemp(prefix="tacit-", dir="/tmp" if os.access("/tmp", os.W_OK) else None)).resolve()
 
 
 @pytest.fixture(autouse=True)

@@ -19,8 +19,8 @@ import httpx
 import psutil
 import pytest
 import pytest_asyncio
-from conftest import short_folder
 from random_adapter import write_random_adapter
+from short_folder import short_folder
 
 from tacit.protocol.errors import BadRequest, EngineUnavailable, NotFound, Refused, SettingError
 from tacit.protocol.fim import QWEN
