@@ -20,6 +20,7 @@ from tacit.protocol.errors import EngineUnavailable, ModelUnavailable, NotFound,
 from tacit.protocol.fim import QWEN, FimTokens
 from tacit.protocol.home import Home
 from tacit.server.engine.child_client import Child, engine_threads
+from tacit.server.engine.coming_back import bring_back
 from tacit.server.engine.gguf_header import Base, read_base
 from tacit.server.engine.interface import Drawn, DrawStats, Sampling
 from tacit.server.engine.llama_child import ChildConfig
@@ -30,8 +31,6 @@ BATCH_TOKENS_PER_THREAD = 8
 """Prompt tokens between two looks at whether they are still wanted. On 2 threads and the 0.5B, 16 tokens take 0.14 s and a prompt
 is read at 110 tokens/s, as with 32; with 8 it is 85 tokens/s. A cancelled prompt costs at most two such batches."""
 LOG_BYTES = 1_000_000
-FIRST_DELAY, LONGEST_DELAY = 0.2, 30.0
-"""Seconds before a child that died is started again; doubled each time it dies while loading."""
 
 log = logging.getLogger(__name__)
 
@@ -154,18 +153,15 @@ class EmbeddedEngine:
         self._child, self._message = None, f"The engine ended unexpectedly (exit code {code}) and is being restarted."
         log.warning("engine child %d ended with exit code %d; restarting it", child.pid, code)
         await self._close(child)
-        delay = FIRST_DELAY
-        while True:
-            await asyncio.sleep(delay)
-            async with self._changing:
-                try:
-                    if self._child is None:
-                        self._serve_with(await self._spawn(self._files))
-                    return
-                except TacitError as error:
-                    self._message = f"{error.message} The next try is in {delay * 2:.0f} s."
-                    log.warning("engine did not restart: %s", error)
-            delay = min(delay * 2, LONGEST_DELAY)
+        await bring_back("The engine", self._bring_up, self._say)
+
+    async def _bring_up(self) -> None:
+        async with self._changing:
+            if self._child is None:
+                self._serve_with(await self._spawn(self._files))
+
+    def _say(self, message: str) -> None:
+        self._message = message
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

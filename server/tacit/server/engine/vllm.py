@@ -19,6 +19,7 @@ from tacit.protocol.fim import QWEN, FimTokens
 from tacit.protocol.home import Home
 from tacit.server.engine.base_folder import FolderTokenizer, base_folder
 from tacit.server.engine.child_client import engine_threads
+from tacit.server.engine.coming_back import bring_back
 from tacit.server.engine.environments import Environment, vllm_environment
 from tacit.server.engine.gguf_header import Base, read_base
 from tacit.server.engine.interface import Drawn, DrawStats, Sampling
@@ -29,8 +30,6 @@ from tacit.server.settings import Settings
 
 BASE = "tacit-base"
 LOG_BYTES = 1_000_000
-FIRST_DELAY, LONGEST_DELAY = 0.2, 30.0
-"""Seconds before a vLLM that died is started again; doubled each time it fails."""
 SAME_WORDS = "def same(model):\n\treturn vocabulary  # ß🦙"
 """Tokenised by both sides, to tell whether a vLLM that somebody else runs serves the same vocabulary."""
 
@@ -173,22 +172,15 @@ class VllmEngine:
         self._server, self._message = None, f"vLLM ended unexpectedly ({how}) and is being restarted."
         log.warning("vLLM is gone (%s); bringing it up again", how)
         await server.close()
-        delay = FIRST_DELAY
-        while True:
-            await asyncio.sleep(delay)
-            async with self._changing:
-                try:
-                    if self._server is None:
-                        await self._bring_up()
-                    return
-                except TacitError as error:
-                    self._message = f"{error.message} The next try is in {delay * 2:.0f} s."
-                    log.warning("vLLM did not come up again: %s", error)
-                except Exception as error:
-                    # A full disk, or a vLLM at a URL that answers something else: that may pass as well.
-                    self._message = f"vLLM does not come up ({type(error).__name__}). The next try is in {delay * 2:.0f} s."
-                    log.exception("vLLM did not come up again")
-            delay = min(delay * 2, LONGEST_DELAY)
+        await bring_back("vLLM", self._again, self._say)
+
+    async def _again(self) -> None:
+        async with self._changing:
+            if self._server is None:
+                await self._bring_up()
+
+    def _say(self, message: str) -> None:
+        self._message = message
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
