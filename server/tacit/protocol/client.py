@@ -4,6 +4,7 @@ Every method raises ServerUnavailable when no server answers, AnswerUnreadable w
 error (errors.py) when it says no.
 """
 
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -80,25 +81,29 @@ class TacitClient:
         # The server ends it by the deadline; between two lines a prompt may be read or a candidate checked.
         timeout = httpx.Timeout(request.deadline_ms / 1000 + 30, connect=5.0)
         headers = {"content-type": "application/json"}
+        asked = self._lines("POST", path, content=request.model_dump_json().encode(), headers=headers, timeout=timeout)
+        async with contextlib.aclosing(asked) as answer:
+            async for line in answer:
+                chunk = _chunk(line)
+                if isinstance(chunk, Failed):
+                    raise errors.BY_CODE.get(chunk.code, errors.TacitError)(chunk.message, mend=chunk.mend)
+                yield chunk
+                if chunk.kind == "done":
+                    return
+        raise errors.ServerUnavailable("The server ended its answer early.", mend="Ask again; `tacit status` says how it stands.")
+
+    async def _lines(self, method: str, path: str, **request: Any) -> AsyncGenerator[str, None]:
+        """A streamed answer's lines that are not empty. request: as httpx has it."""
         try:
-            async with self._http.stream(
-                "POST", path, content=request.model_dump_json().encode(), headers=headers, timeout=timeout
-            ) as response:
+            async with self._http.stream(method, path, **request) as response:
                 if response.status_code != 200:
                     await response.aread()
                     _raise_for(response)
                 async for line in lines(response):
-                    if not line:
-                        continue
-                    chunk = _chunk(line)
-                    if isinstance(chunk, Failed):
-                        raise errors.BY_CODE.get(chunk.code, errors.TacitError)(chunk.message, mend=chunk.mend)
-                    yield chunk
-                    if chunk.kind == "done":
-                        return
+                    if line:
+                        yield line
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
-        raise errors.ServerUnavailable("The server ended its answer early.", mend="Ask again; `tacit status` says how it stands.")
 
     async def prompt(self, context: Context) -> PromptSize:
         """What this context's prompt is made of, in the engine's tokens."""
@@ -133,26 +138,18 @@ class TacitClient:
         unreadable: called, with what is wrong, for each record that cannot be read and is left out; without it AnswerUnreadable.
         """
         query: dict[str, str] = {"project": project, "task": task} | ({"since": since.isoformat()} if since else {})
-        try:
-            async with self._http.stream("GET", "/v1/export", params=query) as response:
-                if response.status_code != 200:
-                    await response.aread()
-                    _raise_for(response)
-                async for line in lines(response):
-                    if not line:
-                        continue
-                    try:
-                        record = SuggestionRecord.model_validate_json(line)
-                    except ValidationError as error:
-                        # Places and kinds of mistakes only: the values are what is in the files.
-                        what = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['type']}" for one in error.errors()[:3])
-                        if unreadable is None:
-                            raise errors.AnswerUnreadable(f"A record of the export cannot be read ({what}).") from None
-                        unreadable(what)
-                        continue
-                    yield record
-        except httpx.HTTPError as error:
-            raise _unreachable(error) from error
+        async with contextlib.aclosing(self._lines("GET", "/v1/export", params=query)) as answer:
+            async for line in answer:
+                try:
+                    record = SuggestionRecord.model_validate_json(line)
+                except ValidationError as error:
+                    # Places and kinds of mistakes only: the values are what is in the files.
+                    what = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['type']}" for one in error.errors()[:3])
+                    if unreadable is None:
+                        raise errors.AnswerUnreadable(f"A record of the export cannot be read ({what}).") from None
+                    unreadable(what)
+                    continue
+                yield record
 
     async def suggestion(self, suggestion_id: str) -> SuggestionRecord:
         """One suggestion with its events; a beginning of its id is enough if no other one has it. NotFound."""
