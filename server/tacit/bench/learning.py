@@ -27,10 +27,13 @@ from tacit.learner.simulate.measure import Interval
 from tacit.learner.simulate.plots import draw
 from tacit.learner.simulate.telling import markdown, words
 from tacit.learner.simulate.workday import Desk
+from tacit.learner.train import TrainSettings
 
 ARMS: Final = ("sft", "trl-kto", "rwr", "topr", "random", "shuffled")
 LIVE: Final = ("sft", "topr", SHORT)
 NIGHTS, SEEDS = 5, 3
+BATCH: Final = 4
+"""Samples per step, for every arm: a day here has some twenty, which would be two steps of the product's eight."""
 MAIN: Final = "topr"
 LOWER: Final = -0.08
 """Perplexity against the best classical arm: Augment's claim for its own way."""
@@ -48,7 +51,15 @@ def options(model: str, projects: Sequence[str], nights: int = NIGHTS, seeds: in
     # TRL is for developers of Tacit; without it the classical KTO is ours, whose loss and gradient are TRL's.
     arms = tuple("kto" if arm == "trl-kto" and find_spec("trl") is None else arm for arm in ARMS)
     return Options(
-        model=model, projects=tuple(projects), nights=nights, seeds=seeds, arms=arms, live=LIVE, desk=desk, max_tokens=16
+        model=model,
+        projects=tuple(projects),
+        nights=nights,
+        seeds=seeds,
+        arms=arms,
+        live=LIVE,
+        desk=desk,
+        max_tokens=16,
+        train=TrainSettings(batch=BATCH),
     )
 
 
