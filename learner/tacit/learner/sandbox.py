@@ -107,9 +107,6 @@ def wrapped(start: str, more: Sequence[str] = (), room: int = FILE_BYTES) -> lis
     more: paths to bind besides the system's, read-only. room: bytes that fit into /tmp, the one folder that can be written.
     """
     bwrap = shutil.which("bwrap") or "bwrap"
-    python = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
-    if not Path(python).exists():
-        python = str(Path(sys.executable).resolve())
     binds = [path for path in SYSTEM if Path(path).exists()]
     for wanted in (sys.base_prefix, *more):
         if not any(Path(wanted).is_relative_to(path) for path in binds):
@@ -133,5 +130,11 @@ def wrapped(start: str, more: Sequence[str] = (), room: int = FILE_BYTES) -> lis
         *(argument for path in binds for argument in ("--ro-bind", path, path)),
         *("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", str(room), "--tmpfs", "/tmp", "--remount-ro", "/dev"),
         *("--chdir", "/tmp"),
-        *(python, "-I", "-S", "-B", "-c", start),
+        *(interpreter(), "-I", "-S", "-B", "-c", start),
     ]
+
+
+def interpreter() -> str:
+    """Path of this Python without its environment: there is one in the sandbox."""
+    python = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return str(python if python.exists() else Path(sys.executable).resolve())

@@ -1,4 +1,4 @@
-"""Runs generated programs against their tests, for `tacit bench infill`: shut in or not at all. Touches processes.
+"""Runs generated programs against their tests, for `tacit bench infill` and `debug`: shut in or not at all. Touches processes.
 
 The sandbox is the learner's, and Python's programs run in it as there. Programs of other languages need a compiler and more room:
 the same walls, the tools bound beside the system, a folder in memory, and limits of CPU time, memory, file size, open files and
@@ -10,12 +10,13 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from tacit.learner import sandbox
 from tacit.protocol.errors import Refused
@@ -30,6 +31,10 @@ ADDRESSES: Final = 4 << 30
 """Of each process of a language without a runtime of its own."""
 OPEN_FILES, PROCESSES = 1024, 128
 """Threads are counted too."""
+OUTPUT = 4000
+"""Bytes of what is said that are kept, of its beginning and of its end."""
+FOLDER: Final = "/tmp/program"
+"""In the sandbox: what programs run in."""
 SETTINGS: Final = ("/etc/alternatives", "/etc/java-*")
 """Where Debian's tools lead, and what its Java reads."""
 
@@ -39,15 +44,16 @@ if os.getuid() == 0:
     os.setgroups([]), os.setgid({sandbox.NOBODY}), os.setuid({sandbox.NOBODY})
 how = json.load(sys.stdin)
 for limit, most in (
-    (resource.RLIMIT_CPU, {CPU_SECONDS}), (resource.RLIMIT_DATA, {MEMORY}), (resource.RLIMIT_FSIZE, {FILE_BYTES}),
+    (resource.RLIMIT_CPU, how["cpu_seconds"]), (resource.RLIMIT_DATA, {MEMORY}), (resource.RLIMIT_FSIZE, {FILE_BYTES}),
     (resource.RLIMIT_NOFILE, {OPEN_FILES}), (resource.RLIMIT_NPROC, {PROCESSES}), (resource.RLIMIT_CORE, 0),
     (resource.RLIMIT_AS, how["addresses"]),
 ):
     resource.setrlimit(limit, (most, most))
-os.mkdir("/tmp/program")
-os.chdir("/tmp/program")
-with open(how["file"], "w", encoding="utf-8", errors="replace") as file:
-    file.write(how["program"])
+os.mkdir("{FOLDER}")
+os.chdir("{FOLDER}")
+for name, text in how["files"].items():
+    with open(name, "w", encoding="utf-8", errors="replace") as file:
+        file.write(text)
 for step in how["steps"]:
     if subprocess.run(step, env=how["environment"], stdin=subprocess.DEVNULL).returncode:
         sys.exit(1)
@@ -71,7 +77,7 @@ def _asserting(program: str) -> str:
     return "console.assert = (ok) => { if (!ok) process.exit(1) }; " + program
 
 
-def _without_crates(program: str) -> str:
+def without_crates(program: str) -> str:
     """The data's imports of crates that a bare compiler does not have, where nothing uses them."""
     for line, used in (("use rand::Rng;", "gen"), ("use regex::Regex;", "Regex::"), ("use md5;", "md5::")):
         if used not in program:
@@ -99,7 +105,7 @@ LANGUAGES: Final = {
         "main.rs",
         (("rustc", "--test", "--edition=2018", "--cap-lints=allow", "-o", "main", "main.rs"), ("./main", "--test-threads=1")),
         "fn main() {}",
-        _without_crates,
+        without_crates,
     ),
 }
 """Go's tests in the data need a module that is fetched: its programs are not run."""
@@ -133,47 +139,71 @@ class Judge:
 
 def passes(language: str, program: str) -> bool:
     """Refused, in a sentence, where there is no sandbox: nothing is run then."""
-    if why := sandbox.missing():
-        raise Refused(f"Generated programs run only in a sandbox: {why}")
     if language == "python":
+        _shut_in()
         return sandbox.run(program).ok
     how = LANGUAGES[language]
+    return run({how.file: how.prepare(program)}, how.steps, how.addresses).ok
+
+
+def run(
+    files: Mapping[str, str],
+    steps: Sequence[Sequence[str]],
+    addresses: int,
+    *,
+    cpu_seconds: int = CPU_SECONDS,
+    wall_seconds: float = WALL_SECONDS,
+) -> sandbox.Ran:
+    """Write the files into one folder and run the steps there, until one ends with an error; `ok`: none did.
+
+    Refused, in a sentence, where there is no sandbox. addresses: bytes, as `Language.addresses`; -1: no limit. cpu_seconds: of
+    each process. The output is that of all steps, its beginning and its end.
+    """
+    _shut_in()
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/tmp", "LANG": "C.UTF-8", "TMPDIR": "/tmp"}
-    if how.steps[0][0] == "rustc":
+    if steps[0][0] == "rustc":
         # rustup's proxies look for their toolchain under the real home.
         environment |= {name: str(folder) for name, folder in _rust_folders().items()}
-    told = {
-        "file": how.file,
-        "program": how.prepare(program),
-        "steps": how.steps,
-        "environment": environment,
-        "addresses": how.addresses,
-    }
-    process = subprocess.Popen(
-        sandbox.wrapped(_START, _tools(how), ROOM),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-    )
-    try:
-        with suppress(subprocess.TimeoutExpired):
-            process.communicate(json.dumps(told).encode(), timeout=WALL_SECONDS)
-        return process.returncode == 0
-    finally:
-        # The sandbox's first process: with it dies everything inside.
-        process.kill()
-        process.wait()
+    told = {"files": files, "steps": steps, "environment": environment, "addresses": addresses, "cpu_seconds": cpu_seconds}
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            sandbox.wrapped(_START, _tools(steps), ROOM), stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, cwd="/"
+        )
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(json.dumps(told).encode(), timeout=wall_seconds)
+            ok = process.returncode == 0
+        finally:
+            # The sandbox's first process: with it dies everything inside.
+            process.kill()
+            process.wait()
+        return sandbox.Ran(ok, _ends(output))
+
+
+def _shut_in() -> None:
+    if why := sandbox.missing():
+        raise Refused(f"Generated programs run only in a sandbox: {why}")
+
+
+def _ends(output: IO[bytes]) -> str:
+    """Its beginning and its end: a compiler's first words matter, and a traceback's last."""
+    size = output.seek(0, os.SEEK_END)
+    output.seek(0)
+    said = output.read(OUTPUT)
+    if size > OUTPUT:
+        output.seek(max(OUTPUT, size - OUTPUT))
+        said += (b"\n[...]\n" if size > 2 * OUTPUT else b"") + output.read()
+    return said.decode(errors="replace")
 
 
 def _rust_folders() -> dict[str, Path]:
     return {name: Path(os.environ.get(name, Path.home() / f".{name[:-5].lower()}")) for name in ("RUSTUP_HOME", "CARGO_HOME")}
 
 
-def _tools(how: Language) -> list[str]:
+def _tools(steps: Sequence[Sequence[str]]) -> list[str]:
     """What a language's tools need beside the system: never a home or what holds one."""
     found = [path for pattern in SETTINGS for path in Path("/").glob(pattern[1:])]
-    for step in how.steps:
+    for step in steps:
         if (tool := shutil.which(step[0])) is not None:
             # A tool with its libraries: FOLDER/bin/TOOL, by its own name and by where that leads.
             found += [Path(tool).absolute().parent.parent, Path(tool).resolve().parent.parent]
