@@ -1,38 +1,23 @@
-"""Programs of a model in their sandbox: what they cannot reach, and that the gate's own tasks tell right from wrong."""
+"""Programs of a model in their sandbox, and that the gate's own tasks tell right from wrong. Ways out: tests/security."""
 
 import os
-import shutil
+import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bubblewrap_here import bubblewrap
 
 from tacit.learner import sandbox
+from tacit.learner.forbidden_calls import MACHINES, REFUSED, bpf_filter
 from tacit.learner.infill_tasks import TASKS
 
 
 @pytest.fixture(scope="module")
 def boxed() -> Iterator[None]:
-    """bubblewrap: the system's, or Debian's package, unpacked once. Skips where neither can be had or used."""
-    with pytest.MonkeyPatch.context() as patch:
-        if shutil.which("bwrap") is None:
-            debian = pytest.importorskip("editors.install.debian")
-            cache = pytest.importorskip("editors.install.cache")
-
-            def make(folder: Path) -> None:
-                debian.unpack(["bubblewrap"], folder, suite=debian.own_suite(), beside_system=True)
-
-            try:
-                folder = cache.installed("bubblewrap", make)
-            except cache.Missing as missing:
-                pytest.skip(str(missing))
-            patch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{folder / 'usr/bin'}")
-            sandbox.missing.cache_clear()
-        if why := sandbox.missing():
-            pytest.skip(why)
+    with bubblewrap():
         yield
-    sandbox.missing.cache_clear()
 
 
 @pytest.mark.usefixtures("boxed")
@@ -44,40 +29,6 @@ def test_a_program_runs() -> None:
     assert not sandbox.run("raise SystemExit\nassert False").ok and not sandbox.run("import os\nos._exit(0)\nassert False").ok
     assert not sandbox.run("1 / 0").ok and "ZeroDivisionError" in sandbox.run("1 / 0").output
     assert not sandbox.run("this is no Python").ok
-
-
-@pytest.mark.usefixtures("boxed")
-@pytest.mark.parametrize(
-    "probe",
-    [
-        "import socket; socket.create_connection(('127.0.0.1', 22), 2)",
-        "import socket; socket.create_connection(('192.0.2.1', 80), 2)",
-        "open('/usr/planted', 'w')",
-        "open('/etc/passwd').read()",
-        "open('/tmp/large', 'wb').write(b'x' * (32 << 20))",
-        "open('/dev/shm/x', 'wb').write(b'x')",
-        "x = bytearray(1 << 30)",
-        "import os\nfor _ in range(64):\n    if os.fork() == 0:\n        import time; time.sleep(30)",
-        "import os; os.setuid(0)",
-        "import os, signal; os.kill(-1, signal.SIGCONT); os.kill(40000, 0)",
-        "while True: pass",
-    ],
-)
-def test_what_it_cannot_do(probe: str) -> None:
-    assert not sandbox.run(probe).ok
-
-
-@pytest.mark.usefixtures("boxed")
-def test_it_sees_no_home_no_environment_and_no_other_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("here")
-    monkeypatch.setenv("TACIT_PLANTED", "here")
-    program = f"""import os
-print(os.path.exists({str(secret)!r}), 'TACIT_PLANTED' in os.environ, os.path.exists('/proc/{os.getpid()}/environ'))
-print(sum(name.isdigit() for name in os.listdir('/proc')))"""
-    ran = sandbox.run(program)
-    lines = ran.output.split("\n")
-    assert ran.ok and lines[0] == "False False False" and int(lines[1]) <= 3
 
 
 @pytest.mark.usefixtures("boxed")
@@ -117,3 +68,28 @@ def test_a_bubblewrap_that_may_not_make_namespaces_is_said(monkeypatch: pytest.M
         assert "No permissions" in sandbox.missing()
     finally:
         sandbox.missing.cache_clear()
+
+
+def test_where_calls_are_not_known_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> bytes:
+        return bpf_filter("riscv64")
+
+    monkeypatch.setattr(sandbox, "bpf_filter", unknown)
+    sandbox.missing.cache_clear()
+    try:
+        assert "riscv64" in sandbox.missing()
+    finally:
+        sandbox.missing.cache_clear()
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_filter_is_one_that_the_kernel_takes(machine: str) -> None:
+    """Every jump leads to a later instruction of it, and each way through it ends in an answer."""
+    code = list(struct.iter_unpack("=HBBI", bpf_filter(machine)))
+    assert len(code) < 4096
+    jumps = [(at, at + 1 + step) for at, (kind, yes, no, _) in enumerate(code) if kind & 7 == 5 for step in (yes, no)]
+    assert jumps and all(goal < len(code) for _, goal in jumps)
+    assert code[-1][0] == 6
+    column = MACHINES[machine][0]
+    compared = {value for kind, _, _, value in code if kind == 0x15}
+    assert {numbers[column] for numbers in REFUSED.values()} - {None} <= compared

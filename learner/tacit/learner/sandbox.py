@@ -1,9 +1,9 @@
 """Runs Python programs that a model wrote, shut in. Touches processes and temporary folders; never without bubblewrap.
 
 Inside: no network, no other process, no home, no environment, a read-only system, one writable folder in memory that is gone
-afterwards, and limits of CPU time, memory, file size, open files and processes. The limits are set inside, in the sandbox's own
-user namespace: outside, the number of processes would count everything that the user runs. Started by root, the program runs as
-nobody.
+afterwards, no system calls that lead further (`forbidden_calls`), and limits of CPU time, memory, file size, open files and
+processes. The limits are set inside, in the sandbox's own user namespace: outside, the number of processes would count everything
+that the user runs. Started by root, the program runs as nobody. Where memory runs out, the kernel ends what is in here first.
 """
 
 import os
@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
+
+from tacit.learner.forbidden_calls import bpf_filter
 
 CPU_SECONDS, WALL_SECONDS = 5, 60
 """Wall time is generous: a busy machine is not a wrong answer."""
@@ -40,6 +42,21 @@ del os, resource, limit, most
 exec(compile(sys.stdin.read(), "program", "exec"), {{"__name__": "__main__"}})
 """
 
+_SHUT = """
+import ctypes
+class _Filter(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_char_p)]
+with open("/proc/self/oom_score_adj", "w") as _file:
+    _file.write("1000")
+_code = bytes.fromhex("{code}")
+# PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP with SECCOMP_MODE_FILTER.
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+if _prctl(38, 1, 0, 0, 0) or _prctl(22, 2, ctypes.byref(_Filter(len(_code) // 8, _code)), 0, 0):
+    raise OSError(ctypes.get_errno(), "the kernel takes no filter of system calls (seccomp)")
+del _Filter, _code, _file, _prctl, ctypes
+"""
+"""Run before anything else; what follows cannot take it back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ran:
@@ -58,6 +75,8 @@ def missing() -> str:
         ran = _run("print(6 * 7)")
     except OSError as error:
         return f"bubblewrap cannot be started: {error}."
+    except LookupError as error:
+        return f"There is no sandbox for this machine: {error}"
     if ran.output.strip() == "42":
         return ""
     return f"bubblewrap cannot make a sandbox on this machine: {ran.output.strip()[-200:] or 'it said nothing'}."
@@ -105,6 +124,7 @@ def wrapped(start: str, more: Sequence[str] = (), room: int = FILE_BYTES) -> lis
     """The command that starts a program of ours, `start`, in the sandbox; as root it has yet to become somebody else.
 
     more: paths to bind besides the system's, read-only. room: bytes that fit into /tmp, the one folder that can be written.
+    LookupError: this machine's system calls are not known.
     """
     bwrap = shutil.which("bwrap") or "bwrap"
     binds = [path for path in SYSTEM if Path(path).exists()]
@@ -130,7 +150,7 @@ def wrapped(start: str, more: Sequence[str] = (), room: int = FILE_BYTES) -> lis
         *(argument for path in binds for argument in ("--ro-bind", path, path)),
         *("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", str(room), "--tmpfs", "/tmp", "--remount-ro", "/dev"),
         *("--chdir", "/tmp"),
-        *(interpreter(), "-I", "-S", "-B", "-c", start),
+        *(interpreter(), "-I", "-S", "-B", "-c", _SHUT.replace("{code}", bpf_filter().hex()) + start),
     ]
 
 
