@@ -172,7 +172,7 @@ async def test_compilers_check_their_languages(tmp_path: Path, language: str, pa
     assert found["names"].result == "unchecked" and "not find all" in found["names"].note
 
 
-async def test_where_no_tool_checks_names_the_new_ones_are_named() -> None:
-    text = "export function f(values) {\n  return values.map((v) => vlaue);\n}\n"
-    found = await check(text, "vlaue", text.replace("vlaue", "convert(v)"), language="javascript", path="a.js")
+async def test_where_nothing_checks_names_the_new_ones_are_named() -> None:
+    text = "def f(values)\n  values.map { |v| vlaue }\nend\n"
+    found = await check(text, "vlaue", text.replace("vlaue", "convert(v)"), language="ruby", path="a.rb")
     assert found["names"].result == "unchecked" and "`convert`" in found["names"].note

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 from tacit.protocol.debugging import Check, DebugRequest
-from tacit.server.debugging import checks, compilers, python_names
-from tacit.server.debugging.complaints import Compared, Said, diagnostic_check, names_check
+from tacit.server.debugging import checks
+from tacit.server.debugging.complaints import Said, diagnostic_check, names_check
 from tacit.server.debugging.edits import Edit
+from tacit.server.debugging.naming import Naming
 from tacit.server.debugging.region import Region
 
 TESTS_NOT_RUN = "The tests were not run."
@@ -16,13 +16,16 @@ TESTS_NOT_RUN = "The tests were not run."
 
 @dataclass(slots=True)
 class Checker:
-    """Checks the candidates of one request; what a tool says of the old text is asked once."""
+    """Checks the candidates of one request."""
 
     request: DebugRequest
     text: str
     """As it was sent, and as the model saw it."""
     region: Region
-    _before: tuple[Said, ...] | None = None
+    _naming: Naming = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._naming = Naming(self.request, self.text)
 
     async def check(self, changed: str, edits: Sequence[Edit]) -> tuple[Check, ...]:
         """In the order in which they were made; the last is the one that failed, if one did."""
@@ -33,7 +36,7 @@ class Checker:
         found.append(await asyncio.to_thread(checks.parses, self.text, changed, request.language, whole=request.whole))
         if not checks.passed(found):
             return tuple(found)
-        compared = await self._compared(changed)
+        compared = await self._naming.compared(changed)
         if isinstance(compared, str):
             found += [checks.unchecked("names", compared), checks.unchecked("diagnostic", _not_told(request))]
         else:
@@ -47,28 +50,6 @@ class Checker:
         if checks.passed(found):
             found.append(checks.unchecked("tests", TESTS_NOT_RUN))
         return tuple(found)
-
-    async def _compared(self, changed: str) -> Compared | str:
-        """What the language's tool says of both texts; or why it cannot tell."""
-        request = self.request
-        language = request.language
-        if language != "python" and language not in compilers.TOOLS:
-            new = checks.new_names(self.text, changed, [snippet.text for snippet in request.snippets])
-            what = f"new in the file: {', '.join(f'`{name}`' for name in new)}" if new else "it brings none that the file has not"
-            return f"No tool here checks names in {language}; {what}."
-        if not request.whole:
-            return "Only a part of the file was sent, so names could not be checked."
-        texts = [changed] if self._before is not None else [self.text, changed]
-        if language == "python":
-            tool, said = "ty", await python_names.said_of(texts, request.path, request.workspace)
-        else:
-            tool = Path(compilers.tool(language) or "").name
-            said = await compilers.said_of(texts, request.path, request.workspace, language)
-        if isinstance(said, str):
-            return said
-        if self._before is None:
-            self._before = said[0]
-        return Compared(tool, self._before, said[-1])
 
     def _unresolved(self) -> tuple[str, ...]:
         """The name that the diagnostic is about, if it is one that nothing defines."""

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tacit.protocol.errors import Refused
-from tacit.server.debugging.complaints import Said, without_constants
-from tacit.server.debugging.shadow import SECONDS, Ran, Shadow, shadowed
+from tacit.server.debugging.complaints import Said
+from tacit.server.debugging.shadow import Ran, Shadow
+from tacit.server.debugging.tools import said_by
 
 TOOLS: Final = {"c": ("gcc", "clang"), "cpp": ("g++", "clang++"), "java": ("javac",)}
 """LSP language id: compilers, the first that is installed is asked."""
@@ -41,26 +41,16 @@ async def said_of(texts: Sequence[str], path: str, workspace: str, language: str
     if (compiler := tool(language)) is None:
         return f"There is no compiler for {language} here, so names could not be checked."
     name = Path(compiler).name
-    found = []
-    try:
-        async with shadowed(path, workspace) as shadow:
-            for text in texts:
-                await shadow.write(text)
-                answer = await shadow.run(_command(compiler, language, shadow))
-                if answer is None:
-                    return f"`{name}` had not answered after {SECONDS:.0f} s, so names could not be checked."
-                if _failed(answer, language):
-                    last = without_constants(answer.errors.strip().rpartition("\n")[2])[:200]
-                    return f"`{name}` failed ({last or f'it ended with {answer.code}'}), so names could not be checked."
-                said = parsed(answer.errors, language, shadow.file.name)
-                if any(_MISSING.search(one.message) for one in said):
-                    return f"`{name}` does not find all that the file needs, so names could not be checked."
-                found.append(said)
-    except Refused as error:
-        return f"{error.message} Names could not be checked."
-    except OSError as error:
-        return f"`{name}` could not be asked ({error.strerror or error}), so names could not be checked."
-    return found
+
+    def reading(ran: Ran, shadow: Shadow) -> tuple[Said, ...] | str | None:
+        if _failed(ran, language):
+            return None
+        said = parsed(ran.errors, language, shadow.file.name)
+        if any(_MISSING.search(one.message) for one in said):
+            return f"`{name}` does not find all that the file needs, so names could not be checked."
+        return said
+
+    return await said_by(name, lambda shadow: _command(compiler, language, shadow), reading, texts, path, workspace)
 
 
 def _command(compiler: str, language: str, shadow: Shadow) -> list[str]:

@@ -55,6 +55,10 @@ class Compared:
     tool: str
     before: tuple[Said, ...]
     after: tuple[Said, ...]
+    unjudged: str = ""
+    """What of names the tool cannot tell, as sentences; empty: all is told."""
+    good: str = ""
+    """What is said where nothing new is unresolved; empty: the usual."""
 
     @property
     def new(self) -> tuple[Said, ...]:
@@ -71,7 +75,10 @@ def names_check(compared: Compared) -> Check:
     new = tuple(said for said in compared.new if said.unresolved)
     if new:
         return Check(name="names", result="failed", note=f"{compared.tool} finds what nothing defines: {_words(new)}.")
-    return Check(name="names", result="passed", note=f"{compared.tool} finds no new unresolved name, import or attribute.")
+    if compared.unjudged:
+        return Check(name="names", result="unchecked", note=compared.unjudged)
+    good = compared.good or f"{compared.tool} finds no new unresolved name, import or attribute."
+    return Check(name="names", result="passed", note=good)
 
 
 def diagnostic_check(compared: Compared, diagnostic: Diagnostic | None, first: int, last: int, marked: str = "") -> Check:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
-from tacit.protocol.errors import Refused
-from tacit.server.debugging.complaints import Said, without_constants
-from tacit.server.debugging.shadow import SECONDS, Shadow, shadowed
+from tacit.server.debugging.complaints import Said
+from tacit.server.debugging.shadow import Ran, Shadow
+from tacit.server.debugging.tools import said_by
 
 ENVIRONMENTS: Final = (".venv", "venv", "env")
 
@@ -38,36 +38,23 @@ async def said_of(texts: Sequence[str], path: str, workspace: str) -> list[tuple
     """
     if (ty := program()) is None:
         return "`ty` is not installed, so names could not be checked."
-    found = []
-    try:
-        async with shadowed(path, workspace) as shadow:
-            for text in texts:
-                await shadow.write(text)
-                answer = await _run(ty, shadow)
-                if isinstance(answer, str):
-                    return answer
-                found.append(answer)
-    except Refused as error:
-        return f"{error.message} Names could not be checked."
-    except OSError as error:
-        return f"The workspace could not be looked at ({error.strerror or error}), so names could not be checked."
-    return found
+    return await said_by("ty", lambda shadow: _command(ty, shadow), _reading, texts, path, workspace)
 
 
-async def _run(ty: str, shadow: Shadow) -> tuple[Said, ...] | str:
+def _command(ty: str, shadow: Shadow) -> list[str]:
     command = [ty, "check", "--project", str(shadow.folder), "--output-format", "gitlab", "--exit-zero", "--no-progress"]
     root = shadow.root
     if root is not None and (environment := next((root / one for one in ENVIRONMENTS if (root / one).is_dir()), None)):
         command += ["--python", str(environment)]
-    answer = await shadow.run([*command, str(shadow.file)])
-    if answer is None:
-        return f"`ty` had not answered after {SECONDS:.0f} s, so names could not be checked."
+    return [*command, str(shadow.file)]
+
+
+def _reading(ran: Ran, shadow: Shadow) -> tuple[Said, ...] | None:
     # What it reports does not decide how it ends: another end than 0 is a failure, whatever it said before.
-    if answer.code == 0:
+    if ran.code == 0:
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            return _parsed(json.loads(answer.output))
-    last = without_constants(answer.errors.strip().rpartition("\n")[2])[:200]
-    return f"`ty` failed ({last or f'it ended with {answer.code}'}), so names could not be checked."
+            return _parsed(json.loads(ran.output))
+    return None
 
 
 def _parsed(found: list[dict[str, Any]]) -> tuple[Said, ...]:

@@ -13,6 +13,7 @@ import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -144,6 +145,15 @@ def _link(root: Path | None, parts: Sequence[str], folder: Path) -> Path:
     file = folder.joinpath(*parts)
     file.parent.mkdir(parents=True, exist_ok=True)
     return file
+
+
+def visible_files(root: Path, way: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """(path below root as parts, where its content is) of the files that may be seen, at most MOST_LINKS, those near `way` first.
+
+    root: resolved. OSError: it cannot be read.
+    """
+    found = _visible(root, way, Ignoring(repository(root)))
+    return ((parts, source) for parts, source in islice(found, MOST_LINKS) if source is not None)
 
 
 def _visible(root: Path, way: tuple[str, ...], ignoring: Ignoring) -> Iterator[tuple[tuple[str, ...], str | None]]:
