@@ -105,6 +105,16 @@ async def test_a_modules_own_workspace_is_known(workspace: Path) -> None:
     assert (await check(TEXT, "vlaue", wrong, str(workspace)))["names"].result == "failed"
 
 
+@pytest.mark.parametrize("manifest", ["pyproject.toml", "requirements-dev.txt", "uv.lock"])
+async def test_an_import_that_is_only_not_installed_is_unchecked(workspace: Path, manifest: str) -> None:
+    fixed = "import quite_new\n" + TEXT.replace("vlaue", "quite_new.one(value)")
+    assert (await check(TEXT, "vlaue", fixed, str(workspace)))["names"].result == "failed"
+    text = {"pyproject.toml": 'dependencies = ["Quite-New>=1"]\n', "uv.lock": '[[package]]\nname = "quite-new"\n'}
+    (workspace / manifest).write_text(text.get(manifest, "quite-new==1.0\n"))
+    found = (await check(TEXT, "vlaue", fixed, str(workspace)))["names"]
+    assert found.result == "unchecked" and "`quite_new`" in found.note and "not installed" in found.note
+
+
 async def test_what_no_tool_here_can_tell_is_unchecked(workspace: Path) -> None:
     fixed = TEXT.replace("result = 0", "result = 10").replace("vlaue", "value")
     found = await check(TEXT.replace("vlaue", "value"), "0", fixed, str(workspace))

@@ -6,7 +6,7 @@ the file, the workspace and the lists of the language; attributes are then not j
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from tacit.protocol.debugging import DebugRequest
@@ -66,7 +66,12 @@ class Naming:
         self._before = before
         if self.request.language == "rust":
             after = rust_names.comparable(before, after, self.text, changed)
-        return Compared(tool, before, after)
+        compared = Compared(tool, before, after)
+        absent = [said for said in compared.new if said.rule == python_names.DECLARED]
+        if absent:
+            why = f"{tool} cannot tell what is in a package that is not installed here: {absent[0].message.rstrip('.')}."
+            return replace(compared, unjudged=why)
+        return compared
 
     async def _said(self, texts: Sequence[str]) -> list[tuple[Said, ...]] | str:
         request = self.request

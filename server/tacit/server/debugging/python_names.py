@@ -6,16 +6,22 @@ cannot resolve.
 
 import contextlib
 import json
+import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
 from tacit.server.debugging.complaints import Said
 from tacit.server.debugging.shadow import Ran, Shadow
+from tacit.server.debugging.symbols.packages import python_declares
 from tacit.server.debugging.tools import said_by
 
 ENVIRONMENTS: Final = (".venv", "venv", "env")
+DECLARED: Final = "declared-not-installed"
+"""Of an import that a manifest or a lock file names."""
+_MODULE: Final = re.compile("imported module `([^`]+)`")
 
 
 @cache
@@ -53,8 +59,16 @@ def _reading(ran: Ran, shadow: Shadow) -> tuple[Said, ...] | None:
     # What it reports does not decide how it ends: another end than 0 is a failure, whatever it said before.
     if ran.code == 0:
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            return _parsed(json.loads(ran.output))
+            return tuple(_declared(one, shadow) for one in _parsed(json.loads(ran.output)))
     return None
+
+
+def _declared(said: Said, shadow: Shadow) -> Said:
+    """An import that is only not installed here is no invention: it is said in other words, DECLARED."""
+    if not said.unresolved or shadow.root is None or (found := _MODULE.search(said.message)) is None:
+        return said
+    folders = [shadow.root / one for one in shadow.file.relative_to(shadow.folder).parents]
+    return replace(said, rule=DECLARED, error=False) if python_declares(found[1].partition(".")[0], folders) else said
 
 
 def _parsed(found: list[dict[str, Any]]) -> tuple[Said, ...]:

@@ -20,6 +20,7 @@ _TYPED: Final = {".js": (".ts", ".tsx", ".d.ts"), ".jsx": (".tsx",), ".mjs": (".
 _REQUIRED: Final = re.compile(r"^\s*(?:require\s+)?([\w.~-]+(?:/[\w.~-]+)*)\s+v\d", re.MULTILINE)
 _MODULE: Final = re.compile(r"^\s*module\s+\"?([^\s\"]+)", re.MULTILINE)
 _RUST_MODULE: Final = re.compile(r"^\s*(?:pub(?:\([^)]*\))?\s+)?(?:mod|extern\s+crate)\s+(\w+)", re.MULTILINE)
+_DISTRIBUTION: Final = re.compile(r"(?:^[ \t]*|[\"'])([A-Za-z0-9][\w.-]*)", re.MULTILINE)
 
 CANNOT_TELL: Final = None
 
@@ -128,6 +129,24 @@ def _rust(name: str, file: Path, folders: list[Path]) -> bool | None:
             known |= set(_RUST_MODULE.findall(_text(one)))
     known |= set(_RUST_MODULE.findall(_text(file)))
     return first in {one.replace("-", "_") for one in known}
+
+
+def python_declares(module: str, folders: list[Path]) -> bool:
+    """A manifest or a lock file of these folders names a distribution as the module is called."""
+    wanted = _normal(module)
+    for folder in folders:
+        for name in ("pyproject.toml", "setup.cfg", "Pipfile", "poetry.lock", "uv.lock", "pdm.lock", "Pipfile.lock"):
+            if wanted in map(_normal, _DISTRIBUTION.findall(_text(folder / name))):
+                return True
+        if folder.is_dir() and any(
+            wanted in map(_normal, _DISTRIBUTION.findall(_text(one))) for one in folder.glob("requirements*.txt")
+        ):
+            return True
+    return False
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _manifests(folders: list[Path], name: str) -> Iterator[tuple[Path, dict[str, Any]]]:
