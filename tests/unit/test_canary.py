@@ -132,12 +132,12 @@ async def test_an_engine_that_fails_on_it_ends_it(home: Home, store: Store) -> N
     adapters, live, new = await tried(home, store)
     died = EngineUnavailable("It died.")
     for policy in [live] * 9 + [new] * (MOST_FAILURES - 1):
-        await adapters.answered(PROJECT, "completion", policy, died)
-    await adapters.answered(PROJECT, "completion", new, None)
+        await adapters.answered(policy, died)
+    await adapters.answered(new, None)
     for _ in range(MOST_FAILURES - 1):
-        await adapters.answered(PROJECT, "completion", new, died)
+        await adapters.answered(new, died)
     assert new in routes(adapters).values()
-    await adapters.answered(PROJECT, "completion", new, died)
+    await adapters.answered(new, died)
     found = (await adapters.canaries())[0]
     assert found.state == "rolled_back" and "It died." in found.reason
     assert {*routes(adapters).values()} == {live}
@@ -145,7 +145,7 @@ async def test_an_engine_that_fails_on_it_ends_it(home: Home, store: Store) -> N
 
 async def test_an_engine_that_has_lost_it_ends_it_at_once(home: Home, store: Store) -> None:
     adapters, live, new = await tried(home, store)
-    await adapters.answered(PROJECT, "completion", new, NotFound("Not loaded."))
+    await adapters.answered(new, NotFound("Not loaded."))
     assert {*routes(adapters).values()} == {live}
 
 

@@ -13,6 +13,7 @@ from tacit.protocol.home import Home
 from tacit.protocol.redaction import STRADDLING, redact_after
 from tacit.server.export import PAGE, export, project_infos
 from tacit.server.ingest import redacted, store_events
+from tacit.server.routing import Routes
 from tacit.server.store.store import Store, count_events
 from tacit.server.store.tables import EventRow
 
@@ -185,7 +186,7 @@ async def test_labelled_counts_what_was_shown_and_decided(store: Store) -> None:
     )
     shown_later = Shown(at=START, session_id=SESSION, suggestion_id=late.suggestion_id, inferred=False)
     await store_events(store, [withheld, undecided, decided, late, rejected(withheld), rejected(decided), accepted, shown_later])
-    infos = await store.read(lambda session: project_infos(session, {("q", "completion"): "q-c@000001"}))
+    infos = await store.read(lambda session: project_infos(session, Routes({("q", "completion"): "q-c@000001"})))
     assert [(i.project, i.suggestions, i.labelled, i.policy_version) for i in infos] == [
         ("p", 4, 2, "base"),
         ("q", 0, 0, "q-c@000001"),

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -22,6 +22,8 @@ Project = Annotated[
     str, typer.Option(help="A project's id, as `tacit status` shows it.", show_default="that of the current folder")
 ]
 
+OfTask = Annotated[Literal["completion", "debug"], typer.Option(help="What the adapter is for.")]
+
 EXIT_CODES = {"published": 0, "skipped": 0, "refused": 5, "failed": 1, "interrupted": 130}
 
 LISTED = 20
@@ -33,6 +35,7 @@ adapters = typer.Typer(help="The versions that were learned: which serve, what t
 def learn(
     now: Annotated[bool, typer.Option("--now", help="Learn now, in the foreground, instead of in the next night.")] = False,
     project: Project = "",
+    task: OfTask = "completion",
     objective: Annotated[str, typer.Option(help="What to optimise.", show_default="the setting")] = "",
     min_samples: Annotated[
         int, typer.Option(min=0, help="Skip with fewer labelled suggestions.", show_default="the setting")
@@ -55,8 +58,9 @@ def learn(
     settings = Settings.load(home)
     options = LearnOptions(
         project=project or _here(),
+        task=task,
         objective=objective or settings.objective,
-        min_samples=min_samples or settings.min_samples,
+        min_samples=min_samples or (settings.min_debug_samples if task == "debug" else settings.min_samples),
         dry_run=dry_run,
         seed=seed,
         reward_model=settings.reward_model,
@@ -93,9 +97,9 @@ def list_adapters(project: Annotated[str, typer.Option(help="Only this project's
     if not infos:
         typer.echo("There are no adapters yet: the base model serves. `tacit learn` says when the next night is.")
         return
-    table = _table("adapter", "state", "project", "made", "from", "what it did")
+    table = _table("adapter", "state", "project", "task", "made", "from", "what it did")
     for info in infos:
-        table.add_row(info.name, info.state, info.project[:12], _time(info.created_at), info.parent, info.summary)
+        table.add_row(info.name, info.state, info.project[:12], info.task, _time(info.created_at), info.parent, info.summary)
     _print(table)
 
 
@@ -162,17 +166,18 @@ def status(as_json: AsJson = False) -> None:
 
 
 @adapters.command()
-def rollback(project: Project = "", as_json: AsJson = False) -> None:
-    """Withdraw the version that is being tried; without one, go back to what served before."""
+def rollback(project: Project = "", task: OfTask = "completion", as_json: AsJson = False) -> None:
+    """Withdraw the version that is being tried; without one, go back to what served before. Project `shared`: what serves every
+    project without an adapter of its own."""
     from tacit.protocol.errors import Conflict
 
     chosen = project or _here()
     # A person knows the folder, not the digits.
     name = f"Project {project}" if project else f"The project in {Path.cwd()}"
     try:
-        version = _ask(lambda client: client.rollback(chosen))
+        version = _ask(lambda client: client.rollback(chosen, task))
     except Conflict as error:
-        said = error.message.replace(f"Project {chosen} (completion)", name)
+        said = error.message.replace(f"Project {chosen} ({task})", name)
         raise Conflict(said, mend=error.mend) from None
     if as_json:
         typer.echo(json.dumps({"project": chosen, "policy_version": version}))

@@ -287,9 +287,12 @@ def _say_status(status: ServerStatus, console: "Console") -> None:
         console.print(f"! {notice}", markup=False)
     if status.projects:
         console.print()
-        projects = Table("project", "policy", "suggestions", "decided", box=None, pad_edge=False)
+        projects = Table("project", "completions by", "debugging by", "suggestions", "decided", box=None, pad_edge=False)
         for project in status.projects:
-            projects.add_row(project.project, project.policy_version, f"{project.suggestions:,}", f"{project.labelled:,}")
+            projects.add_row(
+                project.project, project.policy_version, project.debug_policy_version, f"{project.suggestions:,}",
+                f"{project.labelled:,}",
+            )  # fmt: skip
         console.print(projects)
         console.print(
             "decided: shown, and taken, rejected or rated. `tacit learn --dry-run` says from how many a night would learn."

@@ -6,9 +6,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tacit.protocol.completion import Task, Wire
+from tacit.protocol.completion import BASE_POLICY, Task, Wire
 
 ADAPTER_NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}@\d{6}$")
+
+SHARED = "shared"
+"""In a project's place: the adapters that serve every project without one of its own, learned from all of them. No project's id
+looks like it."""
 
 MANIFEST = "manifest.json"
 """Written last and synced: a folder that has one is complete."""
@@ -182,6 +186,9 @@ class ProjectInfo(Wire):
     labelled: int
     """Suggestions that were shown and have a decision (accepted, typed through, rejected or rated)."""
     policy_version: str
+    """What completes there: its own adapter, else the shared one, else the base."""
+    debug_policy_version: str = BASE_POLICY
+    """The same for fixes, explanations and chat."""
 
 
 class ServerStatus(Wire):
@@ -215,5 +222,8 @@ class ServerStatus(Wire):
     """Of a project's sessions that a version gets which the gate could not judge; 0: such a version serves all at once."""
     canaries: tuple[CanaryInfo, ...] = ()
     """Those that run."""
+    shared: str = BASE_POLICY
+    """policy_version of projects without an adapter of their own."""
+    shared_debug: str = BASE_POLICY
     notices: tuple[str, ...] = ()
     """What a person should know: an adapter that could not be loaded, a database that was restored."""

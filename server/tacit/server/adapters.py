@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from sqlmodel import Session, col, select
 
 from tacit.protocol.adapters import (
+    SHARED,
     AdapterDetail,
     AdapterInfo,
     AdapterState,
@@ -31,9 +32,10 @@ from tacit.protocol.adapters import (
 from tacit.protocol.completion import BASE_POLICY, Task
 from tacit.protocol.errors import Conflict, EngineUnavailable, NotFound, Refused, TacitError
 from tacit.protocol.home import Home
-from tacit.server import canary, history, verifying
+from tacit.server import canary, history, routing, verifying
 from tacit.server.engine.interface import Engine
 from tacit.server.history import Key
+from tacit.server.routing import Routes
 from tacit.server.settings import Settings
 from tacit.server.store.store import Store
 from tacit.server.store.tables import AdapterRow, AliasChangeRow
@@ -48,9 +50,7 @@ class Adapters:
         self._store = store
         self._engine: Engine | None = None
         self._base_sha256 = ""
-        self._serving: dict[Key, str] = {}
-        self._canaries: dict[Key, CanaryInfo] = {}
-        """Those that run and are loaded."""
+        self._routes = Routes()
         self._failures: Counter[str] = Counter()
         """Of a canary, in a row."""
         self._in_use: Counter[str] = Counter()
@@ -67,17 +67,16 @@ class Adapters:
     # What serves.
 
     def policy(self, project: str | None, task: Task) -> str:
-        return self._serving.get((project or "", task), BASE_POLICY)
+        """The policy_version that serves: the project's own, else the shared one, else the base."""
+        return self._routes.policy(project, task)
 
-    def policies(self) -> dict[Key, str]:
-        return dict(self._serving)
+    def routes(self) -> Routes:
+        """As they are now."""
+        return self._routes.copy()
 
     def routed(self, project: str | None, task: Task, session_id: str) -> str:
-        """The policy_version for this session: the canary's for its share of them."""
-        found = self._canaries.get((project or "", task))
-        if found is not None and canary.chosen(session_id, found.adapter, found.share):
-            return found.adapter
-        return self.policy(project, task)
+        """As `Routes.routed`."""
+        return self._routes.routed(project, task, session_id)
 
     @contextmanager
     def using(self, project: str | None, task: Task, session_id: str = "") -> Iterator[str]:
@@ -100,11 +99,12 @@ class Adapters:
         An adapter that fails leaves its project with the one before it, or the base, and a notice; the history stays as it is.
         """
         self._engine, self._base_sha256 = engine, base_sha256
-        self._serving.clear()
-        self._canaries.clear()
+        self._routes.clear()
         self.notices.clear()
-        for key, stack in (await self._store.read(history.stacks)).items():
-            await self._load_first_good(engine, key, stack)
+        stacks = await self._store.read(history.stacks)
+        # The shared ones first: they are what a project is left with whose own adapter fails.
+        for key in sorted(stacks, key=lambda key: key[0] != SHARED):
+            await self._load_first_good(engine, key, stacks[key])
         for found in await self._store.read(canary.all_kept):
             if found.state == "running":
                 await self._load_canary(engine, found)
@@ -125,7 +125,7 @@ class Adapters:
             # It may have been withdrawn while it was loaded.
             now = await self._store.read(lambda session: canary.running(session, key))
             if now is not None and now.adapter == found.adapter:
-                self._canaries[key] = now
+                self._routes.canaries[key] = now
 
     async def _load_first_good(self, engine: Engine, key: Key, stack: Sequence[str]) -> None:
         good: list[str] = []
@@ -142,15 +142,14 @@ class Adapters:
             if len(good) == 2:
                 break
         if good:
-            self._serving[key] = good[0]
+            self._routes.serving[key] = good[0]
         if failures and (not good or good[0] != stack[-1]):
-            self.notices[key] = f"Project {key[0]} ({key[1]}) is served by {good[0] if good else BASE_POLICY}: {failures[0]}"
+            self.notices[key] = f"Project {key[0]} ({key[1]}) is served by {self._routes.policy(*key)}: {failures[0]}"
 
     async def detach(self) -> None:
         """No engine: nothing can be promoted, and nobody is served by an adapter."""
         self._engine = None
-        self._serving.clear()
-        self._canaries.clear()
+        self._routes.clear()
 
     def _attached(self) -> Engine:
         if self._engine is None:
@@ -168,11 +167,13 @@ class Adapters:
         async with self._loading:
             manifest = await self._verified(name)
             key = (manifest.project, manifest.task)
-            if self._serving.get(key) != name:
+            if self._routes.serving.get(key) != name:
                 async with self._brought_in(manifest), self._moving:
+                    again = self._routes.begun_again({key: name})
 
                     def move(session: Session) -> None:
                         history.record(session, key, "promote", [name])
+                        canary.keep(session, *again)
                         running = canary.running(session, key)
                         if reason and (running is None or running.adapter != name):
                             raise Conflict(f"`{name}` is not being tried any more.")
@@ -180,8 +181,9 @@ class Adapters:
                             canary.keep(session, canary.after_promotion(running, name, reason))
 
                     await self._record(move)
-                    self._serving[key] = name
-                    self._canaries.pop(key, None)
+                    self._routes.serving[key] = name
+                    self._routes.canaries.pop(key, None)
+                    self._routes.restart(again)
                     self.notices.pop(key, None)
                 log.info("project %s (%s) is served by %s", *key, name)
                 await self._clean_up(key)
@@ -203,7 +205,7 @@ class Adapters:
                     project=manifest.project,
                     task=manifest.task,
                     adapter=name,
-                    live=self._serving.get(key, BASE_POLICY),
+                    live=self.policy(manifest.project, manifest.task),
                     share=self._settings.canary_share,
                     started_at=datetime.now(UTC),
                 )
@@ -214,14 +216,14 @@ class Adapters:
                     canary.keep(session, found)
 
                 await self._record(begin)
-                self._canaries[key] = found
+                self._routes.canaries[key] = found
                 self._failures.clear()
             log.info("project %s (%s): %s answers %.0f %% of its sessions", *key, name, 100 * found.share)
             await self._clean_up(key)
         return found
 
     def _check_not_serving(self, key: Key, name: str) -> None:
-        if self._serving.get(key) == name:
+        if self._routes.serving.get(key) == name:
             raise Conflict(f"`{name}` serves project {key[0]} already.")
 
     @asynccontextmanager
@@ -239,7 +241,7 @@ class Adapters:
             await verifying.check_in_engine(engine, name, verifying.recorded_probes(report))
             yield
         except BaseException:
-            if not was_loaded and name not in self._serving.values():
+            if not was_loaded and name not in self._routes.serving.values():
                 with suppress(TacitError):
                     await engine.drop(name)
             raise
@@ -251,7 +253,7 @@ class Adapters:
         return await self._store.read(canary.all_kept)
 
     def running_canaries(self) -> tuple[CanaryInfo, ...]:
-        return tuple(self._canaries.values())
+        return tuple(self._routes.canaries.values())
 
     async def judge(self, judgement: CanaryJudgement) -> CanaryInfo:
         """Act on what feedback says of a canary. Conflict: that one does not run any more."""
@@ -263,8 +265,8 @@ class Adapters:
             return found
 
         found = await self._store.write(note)
-        if key in self._canaries:
-            self._canaries[key] = found
+        if key in self._routes.canaries:
+            self._routes.canaries[key] = found
         if judgement.verdict == "promote":
             await self.promote(found.adapter, judgement.message)
         elif judgement.verdict == "rollback":
@@ -273,10 +275,10 @@ class Adapters:
             return found
         return next(c for c in await self.canaries() if c.adapter == found.adapter)
 
-    async def answered(self, project: str | None, task: Task, policy: str, failure: TacitError | None) -> None:
+    async def answered(self, policy: str, failure: TacitError | None) -> None:
         """What became of a request to a ready engine. A canary on which it fails again and again is rolled back."""
-        found = self._canaries.get((project or "", task))
-        if found is None or found.adapter != policy:
+        found = self._routes.tried(policy)
+        if found is None:
             return
         if failure is None:
             self._failures.pop(policy, None)
@@ -301,7 +303,7 @@ class Adapters:
             return True
 
         # Out of the way first: were the disk full, a bad canary would go on.
-        self._canaries.pop(key, None)
+        self._routes.canaries.pop(key, None)
         if not await self._store.write(end):
             return
         if self._engine is not None and found.adapter in self._engine.loaded():
@@ -320,21 +322,43 @@ class Adapters:
             # The store's: one that runs need not be loaded.
             if (found := await self._store.read(lambda session: canary.running(session, key))) is not None:
                 await self._end_held(found, "withdrawn", "Withdrawn by hand.")
-                return self.policy(project, task) if self._engine is not None else (stack or [BASE_POLICY])[-1]
+                return await self._would_serve(project, task)
             if not stack:
-                raise Conflict(f"Project {project} ({task}) is served by the base: there is nothing to go back from.")
+                raise self._nothing_to_go_back_from(project, task, await self._would_serve(project, task))
             # What serves is the top of the history, or below it where the top could not be loaded.
-            top = len(stack) if self._engine is None else _height(stack, self._serving.get(key))
+            top = len(stack) if self._engine is None else _height(stack, self._routes.serving.get(key))
             left = await self._usable(stack[: max(0, top - 1)])
-            await self._record(lambda session: history.record(session, key, "rollback", reversed(stack[left:])))
+            again = self._routes.begun_again({key: stack[left - 1] if left else None})
+
+            def go_back(session: Session) -> None:
+                history.record(session, key, "rollback", reversed(stack[left:]))
+                canary.keep(session, *again)
+
+            await self._record(go_back)
             if left == 0:
-                self._serving.pop(key, None)
+                self._routes.serving.pop(key, None)
             elif self._engine is not None:
-                self._serving[key] = stack[left - 1]
+                self._routes.serving[key] = stack[left - 1]
+            self._routes.restart(again)
             self.notices.pop(key, None)
-        target = stack[left - 1] if left else BASE_POLICY
+        target = await self._would_serve(project, task)
         log.info("project %s (%s) was rolled back to %s", project, task, target)
         return target
+
+    async def _would_serve(self, project: str, task: Task) -> str:
+        """What serves; without an engine, what will by the history."""
+        if self._engine is not None:
+            return self.policy(project, task)
+        return routing.from_history(await self._store.read(history.stacks), self._routes.apart).policy(project, task)
+
+    @staticmethod
+    def _nothing_to_go_back_from(project: str, task: Task, serving: str) -> Conflict:
+        if serving == BASE_POLICY:
+            return Conflict(f"Project {project} ({task}) is served by the base: there is nothing to go back from.")
+        return Conflict(
+            f"Project {project} ({task}) has no adapter of its own: {serving}, which projects share, serves it.",
+            mend=f"`tacit adapters rollback --project {SHARED} --task {task}` goes back from that, for all of them.",
+        )
 
     async def _usable(self, stack: Sequence[str]) -> int:
         """How much of this history is left if those on top go that the engine neither has nor takes."""
@@ -383,9 +407,9 @@ class Adapters:
         return [history.info_of(row, self._state(row.name, row.name in served)) for row in rows]
 
     def _state(self, name: str, served: bool) -> AdapterState:
-        if name in self._serving.values():
+        if name in self._routes.serving.values():
             return "live"
-        if any(found.adapter == name for found in self._canaries.values()):
+        if self._routes.tried(name) is not None:
             return "canary"
         return "retired" if served else "published"
 

@@ -24,6 +24,7 @@ from starlette.exceptions import HTTPException
 
 from tacit.protocol import errors
 from tacit.protocol.adapters import (
+    SHARED,
     AdapterDetail,
     AdapterInfo,
     CanaryInfo,
@@ -95,7 +96,7 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
             service, model_sha256 = parts.host.service()
             parts.requests += 1
             with parts.adapters.using(body.project, body.task, body.session_id) as policy:
-                answer = await _watched(parts, body, policy, _unless_gone(request, service.complete(body, policy, model_sha256)))
+                answer = await _watched(parts, policy, _unless_gone(request, service.complete(body, policy, model_sha256)))
             if answer is None:
                 outcome = "cancelled"
                 return Response(status_code=GONE)
@@ -225,9 +226,10 @@ def _state(app: FastAPI, parts: Parts) -> None:
     async def status() -> Response:
         host, reach, model = parts.host, parts.host.reach, parts.host.model
         running = await parts.runs.running()
-        policies = parts.adapters.policies()
-        projects, events = await parts.store.read(lambda session: (project_infos(session, policies), count_events(session)))
-        notices = (*([parts.store.notice] if parts.store.notice else []), *parts.adapters.notices.values())
+        adapters = parts.adapters
+        routes = adapters.routes()
+        projects, events = await parts.store.read(lambda session: (project_infos(session, routes), count_events(session)))
+        notices = (*([parts.store.notice] if parts.store.notice else []), *adapters.notices.values())
         return _json(
             ServerStatus(
                 version=version("tacit"),
@@ -250,21 +252,23 @@ def _state(app: FastAPI, parts: Parts) -> None:
                 events=events,
                 requests=parts.requests,
                 canary_share=parts.settings.canary_share,
-                canaries=parts.adapters.running_canaries(),
+                canaries=adapters.running_canaries(),
+                shared=adapters.policy(SHARED, "completion"),
+                shared_debug=adapters.policy(SHARED, "debug"),
                 notices=notices,
             )
         )
 
     @app.get("/v1/projects", response_model=list[ProjectInfo])
     async def projects() -> Response:
-        policies = parts.adapters.policies()
-        return _json_list(await parts.store.read(lambda session: project_infos(session, policies)))
+        routes = parts.adapters.routes()
+        return _json_list(await parts.store.read(lambda session: project_infos(session, routes)))
 
     @app.get("/metrics")
     async def metrics() -> Response:
         """Prometheus."""
         parts.metrics.engine_ready.set(parts.host.ready)
-        parts.metrics.adapters_live.set(len(parts.adapters.policies()))
+        parts.metrics.adapters_live.set(len(parts.adapters.routes().serving))
         parts.metrics.run_active.set(await parts.runs.running() is not None)
         return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
@@ -311,16 +315,16 @@ async def _swapping(parts: Parts, swap: Coroutine[Any, Any, T]) -> T:
         parts.metrics.swaps.labels(outcome).inc()
 
 
-async def _watched(parts: Parts, body: CompleteRequest, policy: str, work: Coroutine[Any, Any, T]) -> T:
+async def _watched(parts: Parts, policy: str, work: Coroutine[Any, Any, T]) -> T:
     """`work`, and whether it failed on an engine that was ready: a canary's failures count against it."""
     ready = parts.host.ready
     try:
         result = await work
     except (errors.EngineUnavailable, errors.NotFound) as error:
         if ready:
-            await parts.adapters.answered(body.project, body.task, policy, error)
+            await parts.adapters.answered(policy, error)
         raise
-    await parts.adapters.answered(body.project, body.task, policy, None)
+    await parts.adapters.answered(policy, None)
     return result
 
 

@@ -54,8 +54,23 @@ def after_promotion(canary: CanaryInfo, name: str, reason: str = "") -> CanaryIn
     return ended(canary, "replaced", f"`{name}` was published.")
 
 
-def keep(session: Session, canary: CanaryInfo) -> None:
-    set_value(session, f"{PREFIX}{canary.adapter}", canary.model_dump_json())
+def begun_again(canary: CanaryInfo, live: str) -> CanaryInfo:
+    """Beside another version: what was found of it and the one before says nothing about these two."""
+    return CanaryInfo(
+        project=canary.project,
+        task=canary.task,
+        adapter=canary.adapter,
+        live=live,
+        share=canary.share,
+        state=canary.state,
+        started_at=datetime.now(UTC),
+        reason=f"`{live}` serves the other sessions now: the comparison has begun anew.",
+    )
+
+
+def keep(session: Session, *canaries: CanaryInfo) -> None:
+    for one in canaries:
+        set_value(session, f"{PREFIX}{one.adapter}", one.model_dump_json())
 
 
 def running(session: Session, key: Key) -> CanaryInfo | None:

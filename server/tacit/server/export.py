@@ -3,15 +3,16 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from datetime import datetime
 
 from sqlalchemy import text, tuple_
 from sqlmodel import Session, col, select
 
-from tacit.protocol.adapters import ProjectInfo
-from tacit.protocol.completion import BASE_POLICY, Task
+from tacit.protocol.adapters import SHARED, ProjectInfo
+from tacit.protocol.completion import Task
 from tacit.protocol.errors import BadRequest, NotFound
+from tacit.server.routing import Routes
 from tacit.server.store.store import Store, milliseconds
 from tacit.server.store.tables import EventRow, SuggestionRow
 
@@ -86,8 +87,8 @@ def record_of(session: Session, name: str) -> bytes:
     return f'{{"suggestion":{body},"events":[{",".join(events)}]}}'.encode()
 
 
-def project_infos(session: Session, policies: Mapping[tuple[str, str], str]) -> tuple[ProjectInfo, ...]:
-    """policies: (project, task) → what serves it. A project that has an adapter is listed even if its samples are gone."""
+def project_infos(session: Session, routes: Routes) -> tuple[ProjectInfo, ...]:
+    """A project that has an adapter is listed even if its samples are gone; SHARED is none."""
     counts = {
         project: (int(suggestions), int(labelled))
         for project, suggestions, labelled in session.execute(
@@ -101,13 +102,14 @@ def project_infos(session: Session, policies: Mapping[tuple[str, str], str]) -> 
             {"decisions": json.dumps(DECISIONS)},
         )
     }
-    names = sorted(counts.keys() | {project for project, _ in policies})
+    names = sorted((counts.keys() | {project for project, _ in routes.serving}) - {SHARED})
     return tuple(
         ProjectInfo(
             project=name,
             suggestions=counts.get(name, (0, 0))[0],
             labelled=counts.get(name, (0, 0))[1],
-            policy_version=policies.get((name, "completion"), BASE_POLICY),
+            policy_version=routes.policy(name, "completion"),
+            debug_policy_version=routes.policy(name, "debug"),
         )
         for name in names
     )

@@ -97,9 +97,9 @@ async def _chunks(parts: "Parts", body: DebugRequest) -> AsyncGenerator[DebugChu
                     yield chunk
         except (errors.EngineUnavailable, errors.NotFound) as error:
             if ready:
-                await parts.adapters.answered(body.project, "debug", policy, error)
+                await parts.adapters.answered(policy, error)
             raise
-        await parts.adapters.answered(body.project, "debug", policy, None)
+        await parts.adapters.answered(policy, None)
 
 
 def _line(chunk: DebugChunk) -> bytes:

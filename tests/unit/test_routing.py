@@ -1,0 +1,143 @@
+"""Which adapter answers whom: a project's own, else the shared one, else the base; and what going back means for each."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from test_adapters import BASE, FakeEngine, write
+
+from tacit.protocol.adapters import SHARED, CanaryInfo
+from tacit.protocol.completion import BASE_POLICY
+from tacit.protocol.errors import Conflict
+from tacit.protocol.home import Home
+from tacit.server.adapters import Adapters
+from tacit.server.canary import chosen
+from tacit.server.routing import Routes
+from tacit.server.settings import Settings
+from tacit.server.store.store import Store
+
+ONE, OTHER = "dir-0000000000000001", "dir-0000000000000002"
+SESSIONS = [f"session-{number}" for number in range(400)]
+SHARE = 0.25
+
+
+@pytest.fixture
+def store(home: Home) -> Iterator[Store]:
+    opened = Store.open(home)
+    yield opened
+    opened.close()
+
+
+async def attached(home: Home, store: Store, engine: FakeEngine | None = None) -> Adapters:
+    adapters = Adapters(home, Settings(canary_share=SHARE), store)
+    await adapters.attach(engine or FakeEngine(), BASE)
+    return adapters
+
+
+async def own_and_shared(home: Home, store: Store) -> tuple[Adapters, str, str]:
+    """(adapters, ONE's own, the shared one)"""
+    adapters = await attached(home, store)
+    own, shared = write(home, 1, project=ONE), write(home, 2, project=SHARED)
+    await adapters.promote(own)
+    await adapters.promote(shared)
+    return adapters, own, shared
+
+
+def canary(project: str, adapter: str, live: str) -> CanaryInfo:
+    return CanaryInfo(
+        project=project, task="completion", adapter=adapter, live=live, share=SHARE, started_at=datetime(2026, 11, 20, tzinfo=UTC)
+    )
+
+
+@pytest.mark.parametrize(
+    ("project", "task", "expected"),
+    [
+        (ONE, "completion", "own@1"),
+        (OTHER, "completion", "shared@1"),
+        (OTHER, "debug", "shared@2"),
+        (ONE, "debug", "shared@2"),
+        ("apart", "completion", BASE_POLICY),
+        ("apart", "debug", "own@2"),
+        (SHARED, "completion", "shared@1"),
+        (None, "completion", BASE_POLICY),
+        ("", "debug", BASE_POLICY),
+    ],
+)
+def test_its_own_then_the_shared_one_then_the_base(project: str | None, task: str, expected: str) -> None:
+    serving = {(ONE, "completion"): "own@1", (SHARED, "completion"): "shared@1", (SHARED, "debug"): "shared@2",
+               ("apart", "debug"): "own@2"}  # fmt: skip
+    routes = Routes(serving, {}, frozenset({"apart"}))
+    assert routes.policy(project, task) == routes.routed(project, task, "any") == expected
+
+
+def test_a_shared_canary_is_met_only_where_the_shared_one_serves() -> None:
+    routes = Routes(
+        {(ONE, "completion"): "own@1", (SHARED, "completion"): "shared@1"},
+        {(SHARED, "completion"): canary(SHARED, "shared@2", "shared@1")},
+        frozenset({"apart"}),
+    )
+    assert {routes.routed(ONE, "completion", session) for session in SESSIONS} == {"own@1"}
+    assert {routes.routed("apart", "completion", session) for session in SESSIONS} == {BASE_POLICY}
+    found = {session: routes.routed(OTHER, "completion", session) for session in SESSIONS}
+    assert found == {s: "shared@2" if chosen(s, "shared@2", SHARE) else "shared@1" for s in SESSIONS}
+    assert set(found.values()) == {"shared@1", "shared@2"}
+    assert {routes.routed(OTHER, "debug", session) for session in SESSIONS} == {BASE_POLICY}
+
+
+async def test_a_restart_serves_each_as_before(home: Home, store: Store) -> None:
+    adapters, own, shared = await own_and_shared(home, store)
+    for found in (adapters, await attached(home, store)):
+        assert found.policy(ONE, "completion") == own
+        assert found.policy(OTHER, "completion") == found.policy(SHARED, "completion") == shared
+        assert found.policy(OTHER, "debug") == found.policy(None, "completion") == BASE_POLICY
+
+
+async def test_going_back_from_its_own_is_going_back_to_the_shared_one(home: Home, store: Store) -> None:
+    adapters, _, shared = await own_and_shared(home, store)
+    assert await adapters.rollback(ONE, "completion") == shared == adapters.policy(ONE, "completion")
+    with pytest.raises(Conflict, match=f"no adapter of its own: {shared}"):
+        await adapters.rollback(ONE, "completion")
+    assert await adapters.rollback(SHARED, "completion") == BASE_POLICY
+    assert {adapters.policy(project, "completion") for project in (ONE, OTHER, SHARED)} == {BASE_POLICY}
+    with pytest.raises(Conflict, match="served by the base"):
+        await adapters.rollback(ONE, "completion")
+
+
+@pytest.mark.parametrize("engine", [True, False])
+async def test_going_back_from_the_shared_one_leaves_a_projects_own(engine: bool, home: Home, store: Store) -> None:
+    adapters, own, shared = await own_and_shared(home, store)
+    newer = write(home, 3, project=SHARED)
+    await adapters.promote(newer)
+    if not engine:
+        await adapters.detach()
+    assert await adapters.rollback(SHARED, "completion") == shared
+    if not engine:
+        await adapters.attach(FakeEngine(), BASE)
+    assert (adapters.policy(ONE, "completion"), adapters.policy(OTHER, "completion")) == (own, shared)
+
+
+async def test_an_own_adapter_that_cannot_be_loaded_leaves_the_shared_one_and_a_notice(home: Home, store: Store) -> None:
+    _, own, shared = await own_and_shared(home, store)
+    engine = FakeEngine()
+    engine.refuses = {own}
+    adapters = await attached(home, store, engine)
+    assert adapters.policy(ONE, "completion") == shared
+    (notice,) = adapters.notices.values()
+    assert f"is served by {shared}" in notice
+
+
+async def test_a_canary_beside_the_shared_one_begins_anew_when_that_moves(home: Home, store: Store, tmp_path: Path) -> None:
+    adapters, own, shared = await own_and_shared(home, store)
+    tried, beside_own = write(home, 3, project=OTHER), write(home, 4, project=ONE)
+    first, kept = await adapters.try_out(tried), await adapters.try_out(beside_own)
+    assert (first.live, kept.live) == (shared, own)
+    newer = write(home, 5, project=SHARED)
+    await adapters.promote(newer)
+    after = {found.adapter: found for found in await adapters.canaries()}
+    # What was found of it and the one before says nothing about these two.
+    assert after[tried].live == newer and after[tried].started_at > first.started_at and after[tried].state == "running"
+    assert after[beside_own] == kept
+    assert await adapters.rollback(SHARED, "completion") == shared
+    assert {found.adapter: found.live for found in await adapters.canaries()} == {tried: shared, beside_own: own}
+    assert {found.adapter: found.live for found in adapters.running_canaries()} == {tried: shared, beside_own: own}
