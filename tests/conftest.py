@@ -19,6 +19,9 @@ from tacit.protocol.home import Home, models_dir
 settings.register_profile("tacit", deadline=None)
 settings.load_profile("tacit")
 
+# What is trained here is tiny: torch's threads would only wait for each other, and on a busy machine that is all they do.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SMALL_MODEL = "qwen2.5-coder-0.5b"
 
 

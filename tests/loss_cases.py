@@ -24,7 +24,6 @@ class Place:
     hindsight: float = 0.0
     show_weight: float = 1.0
     temperature: float = 1.0
-    group: int = 0
     logged: tuple[float, ...] | None = None
     """None: what the policy itself says."""
     kept: tuple[float, ...] | None = None
@@ -69,7 +68,6 @@ def inputs(
         show_weight=torch.tensor([p.show_weight for p in places]),
         temperature=torch.tensor([p.temperature for p in places]),
         hindsight=torch.tensor([p.hindsight for p in places]),
-        group=torch.tensor([p.group for p in places]),
         drift=torch.tensor(drift),
     )
 
@@ -106,7 +104,6 @@ def take(made: LossInputs, samples: Sequence[int]) -> LossInputs:
             "show_weight",
             "temperature",
             "hindsight",
-            "group",
         ):
             changed[entry.name] = value[list(samples)]
         elif value.ndim:

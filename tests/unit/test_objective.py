@@ -37,7 +37,6 @@ def inputs(**changes: Any) -> LossInputs:
         "show_weight": torch.tensor([1.0]),
         "temperature": torch.tensor([1.0]),
         "hindsight": torch.tensor([0.0]),
-        "group": torch.tensor([0]),
         "drift": torch.tensor(0.0),
     }
     return LossInputs(**{**values, **changes})

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loss_cases import NO_ANCHORS, VOCABULARY, Place, flat, gradient, inputs, size, take
 
-from tacit.learner.clipped import grpo
+from tacit.learner.clipped import group_advantages
 from tacit.learner.loss import L_MAX, Coefficients
 from tacit.learner.objective import OBJECTIVES, READS_WRITTEN, named, useful
 from tacit.learner.reward import Reward
@@ -17,7 +17,7 @@ from tacit.learner.samples import Sample
 from tacit.protocol.completion import Context
 from tacit.protocol.errors import BadRequest
 
-ALL = {**OBJECTIVES, "grpo": grpo}
+ALL = OBJECTIVES
 FROM_DRAWS = ["topr", "rwr", "awr", "kto", "ppo", "grpo"]
 PUSHES_DOWN = ["topr", "kto", "ppo", "grpo"]
 
@@ -27,7 +27,7 @@ seeds = st.integers(0, 2**31)
 
 
 def random_places(seed: int, count: int) -> list[Place]:
-    """Of every kind: with and without label, draw, written text; a group of two rollouts at a time."""
+    """Of every kind: with and without label, draw, written text."""
     made = torch.Generator().manual_seed(seed)
 
     def below(limit: int) -> int:
@@ -37,7 +37,7 @@ def random_places(seed: int, count: int) -> list[Place]:
         return tuple(below(VOCABULARY) for _ in range(least + below(4)))
 
     places = []
-    for number in range(count):
+    for _ in range(count):
         weight = float(below(3))
         draw = tokens(0)
         places.append(
@@ -50,7 +50,6 @@ def random_places(seed: int, count: int) -> list[Place]:
                 hindsight=below(3) / 2,
                 show_weight=1 + below(9),
                 temperature=0.3 + below(10) / 10,
-                group=number // 2,
                 logged=tuple(-below(60) / 10 for _ in draw),
                 kept=tuple(float(below(2)) for _ in draw),
                 blame=tuple(float(below(2)) for _ in draw),
@@ -82,7 +81,6 @@ def test_of_two_draws_in_one_place_the_better_gets_likelier(name: str, better: f
 @given(worth=good)
 @few
 def test_a_bad_draw_gets_unlikelier_by_itself(name: str, worth: float) -> None:
-    # grpo judges against the group: the other rollout is as good as this one is bad.
     other = Place(draw=(3,), advantage=worth, reward=worth / 2)
     slope = gradient(ALL[name], inputs(both := [Place(draw=(2,), advantage=-worth, reward=-worth / 2), other], flat(both)))
     assert slope[0, 2] > 0 > slope[0, 1]
@@ -163,10 +161,9 @@ def test_a_batch_of_one_is_a_step(name: str) -> None:
     assert slope.isfinite().all() and slope.abs().max() > 0
 
 
-def test_a_group_of_one_is_no_step() -> None:
+def test_a_draw_alone_is_no_better_than_its_group() -> None:
     """And this is why a log, with its one draw a place, cannot feed grpo."""
-    places = [Place(group=0, reward=0.9), Place(group=1, reward=-0.9)]
-    assert torch.equal(gradient(grpo, inputs(places, flat(places))), torch.zeros(4, VOCABULARY))
+    assert torch.equal(group_advantages(torch.tensor([0.9, -0.9]), torch.tensor([0, 1])), torch.zeros(2))
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
@@ -174,7 +171,7 @@ def test_a_group_of_one_is_no_step() -> None:
 @few
 def test_without_label_and_written_text_nothing_is_learned(name: str, seed: int) -> None:
     places = random_places(seed, 3)
-    empty = Place(draw=(1, 2, 3), written=(4,), advantage=0.0, reward=0.0, label_weight=0.0, hindsight=0.0, group=99)
+    empty = Place(draw=(1, 2, 3), written=(4,), advantage=0.0, reward=0.0, label_weight=0.0, hindsight=0.0)
     more = [*places, empty]
     logits = random_logits(seed, more)
     whole = inputs(more, logits)
@@ -237,9 +234,7 @@ def test_what_is_useful_is_what_is_read(name: str, seed: int) -> None:
     assert not written or name in READS_WRITTEN
 
 
-def test_grpo_says_what_it_needs() -> None:
-    with pytest.raises(BadRequest, match="needs a reward model that scores fresh rollouts"):
-        named("grpo")
+def test_an_objective_is_found_by_its_name() -> None:
     with pytest.raises(BadRequest, match="There are: topr, sft"):
         named("nonsense")
     assert named("dpo") is OBJECTIVES["dpo"]

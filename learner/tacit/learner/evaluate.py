@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tacit.learner.objective import token_kl
-from tacit.learner.policy import Policy, Tree, pack
+from tacit.learner.policy import CANDIDATE, Policy, Tree, pack
 from tacit.protocol.fim import QWEN, FimTokens
 
 EXACT_PARAMETERS = 2_000_000_000
@@ -82,37 +82,73 @@ def greedy(
     fim: FimTokens = QWEN,
 ) -> list[str]:
     """The most likely continuation of each prompt, up to an end token."""
-    model = policy.generator()
-    stops = sorted(fim.stops)
     # Prompts of like length share a batch: padding is computed too.
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     texts = [""] * len(prompts)
-    with torch.inference_mode(), policy.acting(version), _packed_head(model):
+    with torch.inference_mode(), policy.acting(version), _packed_head(policy.generator()):
         for start in range(0, len(order), batch):
             tick(start)
             chosen = order[start : start + batch]
-            width = max(len(prompts[i]) for i in chosen)
-            ids = torch.full((len(chosen), width), stops[0])
-            mask = torch.zeros_like(ids)
-            for row, i in enumerate(chosen):
-                ids[row, width - len(prompts[i]) :] = torch.tensor(list(prompts[i]))
-                mask[row, width - len(prompts[i]) :] = 1
-            drawn = model.generate(
-                input_ids=ids.to(policy.device),
-                attention_mask=mask.to(policy.device),
-                max_new_tokens=max_tokens,
-                do_sample=False,
-                temperature=None,
-                top_p=None,
-                top_k=None,
-                repetition_penalty=1.0,
-                eos_token_id=stops,
-                pad_token_id=stops[0],
-            )[:, width:].tolist()
-            for row, i in enumerate(chosen):
-                end = next((k for k, token in enumerate(drawn[row]) if token in fim.stops), max_tokens)
-                texts[i] = decode(drawn[row][:end])
+            drawn = _generate(
+                policy, [prompts[i] for i in chosen], max_tokens, fim, do_sample=False, temperature=None, top_p=None
+            )
+            for i, tokens in zip(chosen, drawn, strict=True):
+                texts[i] = decode(tokens)
     return texts
+
+
+def sampled(
+    policy: Policy,
+    prompts: Sequence[Sequence[int]],
+    max_tokens: Sequence[int],
+    count: int,
+    temperature: float,
+    seed: int,
+    tick: Callable[[int], None] = lambda done: None,
+    batch: int = 2,
+    fim: FimTokens = QWEN,
+) -> list[list[list[int]]]:
+    """`count` draws of the candidate for each prompt, as token ids without the end token, from the whole distribution.
+
+    max_tokens: of each prompt's draws. batch: prompts at a time.
+    """
+    result: list[list[list[int]]] = []
+    torch.manual_seed(seed)
+    with torch.inference_mode(), policy.acting(CANDIDATE), _packed_head(policy.generator()):
+        for start in range(0, len(prompts), batch):
+            tick(start)
+            some, limits = prompts[start : start + batch], max_tokens[start : start + batch]
+            drawn = _generate(
+                policy, some, max(limits), fim, do_sample=True, temperature=temperature, top_p=1.0, num_return_sequences=count
+            )
+            result += [[tokens[:limit] for tokens in drawn[row * count : (row + 1) * count]] for row, limit in enumerate(limits)]
+    return result
+
+
+def _generate(policy: Policy, prompts: Sequence[Sequence[int]], max_tokens: int, fim: FimTokens, **how: Any) -> list[list[int]]:
+    """What the acting policy writes after each prompt, up to an end token. how: transformers' `generate`, how to choose."""
+    stops = sorted(fim.stops)
+    width = max(len(prompt) for prompt in prompts)
+    ids = torch.full((len(prompts), width), stops[0])
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :] = torch.tensor(list(prompt))
+        mask[row, width - len(prompt) :] = 1
+    drawn = (
+        policy.generator()
+        .generate(
+            input_ids=ids.to(policy.device),
+            attention_mask=mask.to(policy.device),
+            max_new_tokens=max_tokens,
+            top_k=0 if how["do_sample"] else None,
+            repetition_penalty=1.0,
+            eos_token_id=stops,
+            pad_token_id=stops[0],
+            **how,
+        )[:, width:]
+        .tolist()
+    )
+    return [row[: next((k for k, token in enumerate(row) if token in fim.stops), max_tokens)] for row in drawn]
 
 
 @contextmanager

@@ -53,8 +53,6 @@ class LossInputs:
     """[N] fp32: of the logged draw."""
     hindsight: Tensor
     """[N] fp32: q; 0 where no written text is to be learned from."""
-    group: Tensor
-    """[N] int64: samples with the same number are rollouts of one prompt. In a log each draw is a group of its own."""
     drift: Tensor
     """Scalar fp32: KL(serving‖policy), nats per sequence, over the last steps. A constant, no gradient."""
 

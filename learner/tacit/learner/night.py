@@ -10,11 +10,12 @@ from threading import Event
 
 import torch
 
-from tacit.learner import baseline, evaluate, gate
+from tacit.learner import evaluate, gate
 from tacit.learner.base import Tokenizer, best_device, load, prepare
 from tacit.learner.checkpoint import Checkpoints, key_of
 from tacit.learner.evaluate import Text
 from tacit.learner.policy import CANDIDATE, Policy
+from tacit.learner.rollouts import lessons
 from tacit.learner.samples import Sample, sample_of
 from tacit.learner.train import TrainResult, TrainSettings, train
 from tacit.learner.trial import Trial, TrialSettings
@@ -103,10 +104,10 @@ class Night:
 
         `out.parent` is the run's folder, and keeps the checkpoint until the run has ended.
         """
-        expected = baseline.advantages(samples)
-        key = key_of(self._model.sha256, self._parent, objective, settings, self.policy.device.type, list(samples), expected)
+        taught, expected = lessons(self.policy, samples, objective, self.tokenizer.decode, settings.seed, self._progress)
+        key = key_of(self._model.sha256, self._parent, objective, settings, self.policy.device.type, taught, expected)
         kept = Checkpoints(out.parent, key)
-        result = train(self.policy, samples, expected, self._parent, settings, objective, self._progress, stop, kept)
+        result = train(self.policy, taught, expected, self._parent, settings, objective, self._progress, stop, kept)
         self.policy.save(out, self._model.sha256)
         return result
 

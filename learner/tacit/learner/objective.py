@@ -29,6 +29,7 @@ from tacit.learner.samples import Sample
 from tacit.protocol.errors import BadRequest
 
 __all__ = [
+    "DRAWS_ANEW",
     "L_MAX",
     "OBJECTIVES",
     "READS_WRITTEN",
@@ -67,21 +68,18 @@ OBJECTIVES: Final[dict[str, Objective]] = {
     "kto": kto,
     "dpo": dpo,
     "ppo": ppo,
+    "grpo": ppo,  # of fresh draws, whose advantages are those over their group
 }
-"""Those that can learn from the log alone."""
+
+DRAWS_ANEW: Final = frozenset({"grpo"})
+"""Those that learn from fresh draws (`rollouts`); the others from the log's."""
 
 READS_WRITTEN: Final = frozenset({"topr", "sft", "dpo", "kto"})
 """Those that learn from what was written; the others see the logged draws only."""
 
 
 def named(name: str) -> Objective:
-    """BadRequest, in words, for a name that is unknown or that the log cannot feed."""
-    if name == "grpo":
-        raise BadRequest(
-            "The objective `grpo` compares several answers to one prompt: it needs a reward model that scores fresh rollouts, "
-            "and there is none. The log holds one answer for each place.",
-            mend=f"Objectives that learn from the log: {', '.join(OBJECTIVES)}.",
-        )
+    """BadRequest, in words, for a name that is unknown."""
     if name not in OBJECTIVES:
         raise BadRequest(f"There is no objective `{name}`.", mend=f"There are: {', '.join(OBJECTIVES)}.")
     return OBJECTIVES[name]
@@ -98,6 +96,6 @@ def useful(sample: Sample, advantage: float, objective: str = "topr") -> bool:
         return drawn and written
     if objective == "kto":
         return written or (drawn and advantage != 0)
-    if objective == "ppo":
+    if objective in ("ppo", "grpo"):
         return drawn and advantage != 0
     return drawn and sample.reward.labelled

@@ -330,7 +330,6 @@ def _inputs(policy: Policy, items: Sequence[_Item], logits: Tensor, drift: float
         show_weight=floats([item.exposure for item in items]),
         temperature=floats([item.sample.temperature for item in items]),
         hindsight=floats([item.sample.hindsight for item in items]),
-        group=torch.arange(len(items), device=policy.device),
         drift=torch.tensor(drift, dtype=torch.float32, device=policy.device),
     )
 

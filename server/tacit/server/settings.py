@@ -35,7 +35,7 @@ class Settings(BaseModel):
     """Longest completion, in tokens."""
     nightly: str = "0 3 * * *"
     """When the learner runs: a cron expression in local time, or `off`."""
-    objective: Literal["topr", "sft", "rwr", "awr", "kto", "dpo", "ppo"] = "topr"
+    objective: Literal["topr", "sft", "rwr", "awr", "kto", "dpo", "ppo", "grpo"] = "topr"
     """What the learner optimises."""
     min_samples: int = Field(default=200, ge=1)
     """A night with fewer labelled suggestions is skipped."""

@@ -39,6 +39,7 @@ ARMS: Final = MappingProxyType(
             Arm("trl-kto", "kto", trainer="trl", words="Kahneman-Tversky, TRL's trainer, its own KL"),
             Arm("dpo", "dpo", words="written over drawn"),
             Arm("ppo", "ppo", words="clipped surrogate on the draws"),
+            Arm("grpo", "grpo", words="groups of fresh answers, judged by what was written"),
             Arm("topr", "topr", words="Tacit's default"),
             Arm("random", "topr", reward="random", words="control: topr with rewards drawn from [-1, 1]"),
             Arm("shuffled", "topr", reward="shuffled", words="control: topr with the day's rewards permuted"),
@@ -47,7 +48,7 @@ ARMS: Final = MappingProxyType(
     }
 )
 """Trained by night, by name."""
-CLASSICAL: Final = ("sft", "rwr", "awr", "kto", "trl-kto", "dpo", "ppo")
+CLASSICAL: Final = ("sft", "rwr", "awr", "kto", "trl-kto", "dpo", "ppo", "grpo")
 """What `topr` is to beat."""
 LIVE_ONLY: Final = MappingProxyType(
     {

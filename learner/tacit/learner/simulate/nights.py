@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tacit.learner import baseline, evaluate
+from tacit.learner import evaluate
 from tacit.learner.base import Tokenizer, best_device, load, prepare
 from tacit.learner.evaluate import Text
 from tacit.learner.policy import CANDIDATE, Policy
+from tacit.learner.rollouts import lessons
 from tacit.learner.samples import Sample, sample_of
 from tacit.learner.simulate import trl_kto
 from tacit.learner.simulate.arms import Arm
@@ -58,16 +59,16 @@ class Nights:
         """Train the arm from its parent's adapter and write its new one to `out`."""
         began = time.monotonic()
         policy = Policy(load(self._folder, best_device()), parent=parent, seed=settings.seed)
-        advantages = baseline.advantages(samples)
+        taught, advantages = lessons(policy, samples, arm.objective, self.tokenizer.decode, settings.seed, self._progress)
         if arm.trainer == "trl":
-            steps = trl_kto.train(policy, samples, advantages, self._transformers_tokenizer(), settings, self._progress)
+            steps = trl_kto.train(policy, taught, advantages, self._transformers_tokenizer(), settings, self._progress)
             trained = Trained(steps, len(samples), 0, 1.0, 0.0, 0.0)
         else:
             serving = BASE_POLICY
             if parent is not None:
                 policy.add(PARENT, parent)
                 serving = PARENT
-            result = train(policy, samples, advantages, serving, settings, arm.objective, self._progress)
+            result = train(policy, taught, advantages, serving, settings, arm.objective, self._progress)
             trained = Trained(result.steps, result.samples, result.tokens, result.share, result.kl_serving, 0.0)
         policy.save(out, self._digest)
         return replace(trained, seconds=round(time.monotonic() - began, 2))
