@@ -23,6 +23,7 @@ from tacit.protocol.events import (
     Undone,
 )
 from tacit.protocol.traces.reading import read
+from tacit.protocol.traces.trace import Trace
 
 SCANNERS: Final = ("bandit", "semgrep", "gosec", "codeql", "brakeman", "sonar")
 """Tools, as diagnostics name them, whose findings are of security."""
@@ -74,9 +75,15 @@ def problem_of(debug: DebugRecord) -> Problem:
     """What tools said when help was asked for: the diagnostics and the trace, never a word of an answer."""
     trace = read(debug.trace) if debug.trace else None
     return Problem(
-        exceptions=tuple(one.type for one in trace.raised) if trace is not None else (),
-        findings=tuple(map(_finding, debug.diagnostics)),
+        exceptions=tuple(one.type for one in trace.raised) if trace is not None and not trace.refused else (),
+        findings=(*map(_finding, debug.diagnostics), *_refusals(trace)),
     )
+
+
+def _refusals(trace: Trace | None) -> tuple[Finding, ...]:
+    """A compiler's errors: of a program that has not run."""
+    refused = trace.raised if trace is not None and trace.refused else ()
+    return tuple(Finding(one.type, place=one.message) for one in refused)
 
 
 def _finding(diagnostic: Diagnostic) -> Finding:

@@ -1,1 +1,3 @@
-"""Stack traces of seven languages, read from text by `reading.read`. Pure: the standard library, and no other part of Tacit."""
+"""Stack traces of seven languages and the errors of their compilers, read from text by `reading.read`.
+
+Pure: the standard library, and no other part of Tacit."""

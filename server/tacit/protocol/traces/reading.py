@@ -1,10 +1,12 @@
-"""The stack trace in a text, whatever wrote it and whatever stands around it. Pure; odd input is no trace, never an error."""
+"""The stack trace in a text, or what a compiler says in it; whatever wrote it, whatever stands around it. Pure; odd input is no
+trace, never an error.
+"""
 
 import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from tacit.protocol.traces import managed, native, python
+from tacit.protocol.traces import compilers, managed, native, python
 from tacit.protocol.traces.trace import Frame, Trace
 
 MOST_CHARS: Final = 200_000
@@ -24,7 +26,7 @@ _PARSERS: Final[tuple[Callable[[list[str]], Trace | None], ...]] = (
 
 
 def read(text: str) -> Trace | None:
-    """The trace that most of the text is; None: there is none in it.
+    """The trace that most of the text is, else the errors of a compiler; None: there is neither.
 
     Of a text that is too long, the beginning and the end are read: an error stands at one of them.
     """
@@ -35,7 +37,9 @@ def read(text: str) -> Trace | None:
         lines = lines[: MOST_LINES // 2] + lines[-MOST_LINES // 2 :]
     found = [trace for parse in _PARSERS if (trace := parse(lines)) is not None]
     # The first of equals: the order above is that of how hard a format is to mistake for another.
-    return max(found, key=lambda trace: len(trace.frames), default=None)
+    best = max(found, key=lambda trace: len(trace.frames), default=None)
+    # What has run has been compiled: beside a trace, what a compiler says is not what went wrong.
+    return best if best is not None else compilers.parse(lines)
 
 
 def in_workspace(frame: Frame, root: str, paths: Sequence[str]) -> str | None:

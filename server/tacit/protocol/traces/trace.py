@@ -1,4 +1,4 @@
-"""What a stack trace says, whichever language wrote it: frames and exceptions. Pure; `reading` makes them."""
+"""What a stack trace or a compiler says, whichever language wrote it: frames and exceptions. Pure; `reading` makes them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -22,10 +22,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """One exception, panic, signal or finding of a sanitizer."""
+    """One exception, panic, signal or finding of a sanitizer; or a compiler's error."""
 
     type: str
-    """Such as `ValueError`, `java.lang.NullPointerException`, `panic`, `heap-use-after-free`, `SIGSEGV`."""
+    """Such as `ValueError`, `java.lang.NullPointerException`, `panic`, `heap-use-after-free`, `SIGSEGV`; of a compiler its
+    code, or `error`."""
     message: str
     frames: tuple[Frame, ...]
     """The innermost (where it happened) first."""
@@ -36,6 +37,8 @@ class Trace:
     language: TraceLanguage
     raised: tuple[Raised, ...]
     """The root cause first, then what it led to; at least one. Frames that chained exceptions share are with the last."""
+    refused: bool = False
+    """These are a compiler's errors, in its order: the program has not run. A frame is what an error, or a note of one, is about."""
 
     @property
     def cause(self) -> Raised:
