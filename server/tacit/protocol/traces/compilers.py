@@ -1,7 +1,7 @@
 """What compilers say of a program that they refuse: gcc and clang, javac (Maven's form too), tsc, rustc, Go's tools. Pure.
 
-Each error is one Raised: its code or `error`, its message, the place that it is about, and then the places of its notes. The first
-is the cause, as it mostly is. Warnings are read only where nothing is an error.
+Each error is one Raised: its code or `error`, its message, the place that it is about, then the places of its notes. The first is
+the cause, as it mostly is. Warnings are read only where nothing is an error.
 """
 
 import re

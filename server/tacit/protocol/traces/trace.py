@@ -38,7 +38,7 @@ class Trace:
     raised: tuple[Raised, ...]
     """The root cause first, then what it led to; at least one. Frames that chained exceptions share are with the last."""
     refused: bool = False
-    """These are a compiler's errors, in its order: the program has not run. A frame is what an error, or a note of one, is about."""
+    """These are a compiler's errors, in its order: the program has not run. A frame is what an error or its note is about."""
 
     @property
     def cause(self) -> Raised:
