@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tacit.server.debugging import edits
 from tacit.server.debugging.answer import UnusableAnswer, complete, new_text, read
 from tacit.server.debugging.edits import Edit, apply, minimal_edits
-from tacit.server.debugging.region import Region, around
+from tacit.server.debugging.region import Region, around, spoken_of
 
 PYTHON = '''"""Accounts."""
 
@@ -106,6 +106,27 @@ def test_a_region_in_every_language(language: str, text: str, place: str, name: 
     region = region_at(text, place, language)
     assert (region.is_function, region.name) == (True, name)
     assert place.strip() in shown(text, region) and "class A" not in shown(text, region) and "g()" not in shown(text, region)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("python", "import a\n\n\ndef helper(x):\n    return x\n\n\ndef wanted(x):\n    return helper(x)\n"),
+        ("java", "class A {\n  int helper(int x) { return x; }\n\n  int wanted(int x) { return helper(x); }\n}\n"),
+        ("javascript", "const helper = (x) => x;\n\nconst wanted = (x) => {\n  return helper(x);\n};\n"),
+        ("cpp", "#include <a>\nint helper(int x) { return x; }\n\nint wanted(int x) { return helper(x); }\n"),
+        ("rust", "fn helper(x: i32) -> i32 { x }\n\nfn wanted(x: i32) -> i32 { helper(x) }\n"),
+    ],
+)
+def test_where_only_the_test_is_in_the_trace_the_function_that_it_calls_is_meant(language: str, text: str) -> None:
+    said = ["test_a: line 3\n  check(wanted(3)) == wanted(2) helper", "helper helper helper"]
+    place = spoken_of(text, language, said)
+    assert place is not None and around(text, *place, language).name == "wanted"
+    # What is said first and names nothing is passed over; what names nothing at all tells nothing.
+    assert spoken_of(text, language, ["line 3", "helper(1)"]) != place
+    assert spoken_of(text, language, ["helpers", "line 3"]) is None
+    alone = text[: text.index("\n\n", 20)] + "\n}\n" * (language == "java")
+    assert spoken_of(alone, language, ["line 3"]) == spoken_of(text, language, ["helper"])
 
 
 def test_of_a_long_function_the_lines_around_the_place_are_taken() -> None:

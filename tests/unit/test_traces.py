@@ -277,6 +277,13 @@ freed by thread T0 here:
         [("calc.cpp", 8, 14, "")],
     ),
     Case(
+        "c++, an assertion",
+        "shop: src/shop_test.cpp:6: int main(): Assertion `total({1, 2}) == 3' failed.\nAborted (core dumped)\n",
+        "cpp",
+        [("assertion", "total({1, 2}) == 3")],
+        [("src/shop_test.cpp", 6, 0, "main")],
+    ),
+    Case(
         "gdb",
         """Program received signal SIGSEGV, Segmentation fault.
 0x0000555555555171 in length (s=0x0) at list.cpp:6

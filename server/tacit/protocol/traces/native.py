@@ -1,4 +1,4 @@
-"""What C++ sanitizers and gdb say, panics of Go and of Rust. Pure."""
+"""What C++ assertions, sanitizers and gdb say, panics of Go and of Rust. Pure."""
 
 import re
 from typing import Final
@@ -13,6 +13,10 @@ _C_FRAME: Final = re.compile(
     r"^\s*#(\d{1,4})\s+(?:0x[0-9a-fA-F]{1,16}\s+)?(?:in\s+)?(.{1,800}?)\s+(?:at\s+)?"
     r"((?:/|[A-Za-z]:[\\/]|\.{0,2}/?[\w.-])[^\s():]{0,500}\.\w{1,4}):(\d{1,8})(?::(\d{1,8}))?(?:\s+\(.{0,400}\))?\s*$"
 )
+_ASSERTION: Final = re.compile(
+    r"^(?:[^\s:]{1,200}: )?(\S[^:\n]{0,500}\.\w{1,4}):(\d{1,8}): (.{1,500}?): Assertion [`'](.{1,1000})' failed\.$"
+)
+"""Of glibc."""
 _GDB_SIGNAL: Final = re.compile(r"(?:received signal|terminated with signal) (SIG[A-Z]{2,8})(?:, (.{1,200}?))?\.?$")
 _SECTION: Final = re.compile(
     r"^(?:\s*)((?:freed|previously allocated|allocated|Previous (?:write|read)|previous (?:write|read)).{0,200})$", re.IGNORECASE
@@ -36,7 +40,8 @@ _RUST_AT: Final = re.compile(r"^\s+at (.{1,600}?\.rs):(\d{1,8})(?::(\d{1,8}))?\s
 
 
 def parse_cpp(lines: list[str]) -> Trace | None:
-    """Findings of sanitizers, an uncaught exception, a stack of gdb; further stacks of a finding ("freed by …") come after it."""
+    """A failed assertion, findings of sanitizers, an uncaught exception, a stack of gdb; further stacks of a finding
+    ("freed by …") come after it."""
     raised: list[Raised] = []
     head: tuple[str, str] | None = None
     frames: list[Frame] = []
@@ -57,6 +62,10 @@ def parse_cpp(lines: list[str]) -> Trace | None:
             close()
             place = Frame(match[1].replace("\\", "/"), int(match[2]), int(match[3] or 0), "", "cpp")
             raised.append(Raised("runtime error", match[4].strip(), (place,)))
+        elif (match := _ASSERTION.match(line)) is not None:
+            close()
+            function = match[3].partition("(")[0].rpartition(" ")[2]
+            raised.append(Raised("assertion", match[4], (Frame(match[1].replace("\\", "/"), int(match[2]), 0, function, "cpp"),)))
         elif (match := _GDB_SIGNAL.search(line)) is not None:
             close()
             head = (match[1], match[2] or "")

@@ -120,7 +120,7 @@ class DebugService:
 
     async def _fix(self, work: _Work) -> AsyncGenerator[DebugChunk, None]:
         request = work.request
-        start, end = prompting.place(request)
+        start, end = await asyncio.to_thread(prompting.place, request)
         region = await asyncio.to_thread(around, request.text, start, end, request.language)
         size = len(await self._engine.tokenize(request.text[region.start : region.end]))
         longest = self._answer_room(request.max_tokens or int(size * FIX_SHARE) + FIX_TOKENS)

@@ -10,7 +10,7 @@ from typing import Final
 
 from tacit.protocol.debugging import DebugRequest, DebugSnippet, Diagnostic, Message
 from tacit.protocol.traces.reading import read
-from tacit.server.debugging.region import Region
+from tacit.server.debugging.region import Region, spoken_of
 
 SYSTEM: Final = (
     "You are a careful debugging assistant inside a code editor. You only rely on the code and messages that you are shown. "
@@ -188,7 +188,7 @@ def place(request: DebugRequest) -> tuple[int, int]:
 
 
 def _traced(request: DebugRequest) -> tuple[int, int]:
-    """The line of the trace's innermost frame that is in the file."""
+    """The line of the trace's innermost frame that is in the file; else of the function that what is said speaks of."""
     trace = read(request.trace) if request.trace and request.path else None
     for frame in trace.frames if trace else ():
         same = f"/{frame.path}".endswith(f"/{request.path}") or f"/{request.path}".endswith(f"/{frame.path}")
@@ -196,7 +196,10 @@ def _traced(request: DebugRequest) -> tuple[int, int]:
         if same and frame.line and 0 <= row <= request.text.count("\n"):
             start = sum(len(line) for line in request.text.splitlines(keepends=True)[:row])
             return start, start + len(request.text[start:].partition("\n")[0])
-    return 0, 0
+    # A test that fails stands in another file; what it calls is here.
+    said = [request.trace, *(snippet.text for snippet in request.snippets if snippet.kind in ("frame", "test_output"))]
+    said += [turn.text for turn in reversed(request.turns)]
+    return spoken_of(request.text, request.language, said) or (0, 0)
 
 
 def _diagnostic(request: DebugRequest, diagnostic: Diagnostic) -> str:

@@ -3,6 +3,9 @@
 Small, because all of it is written anew by the model: what it leaves as it was costs as much time as what it changes.
 """
 
+import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +29,7 @@ _WRAPPERS: Final = frozenset(
     "variable_declarator public_field_definition field_definition".split()
 )
 """Nodes around a function that belong to it: its decorators, its name."""
+_WORD: Final = re.compile(r"[^\W\d]\w*")
 IMPORTS: Final = frozenset(
     "import_statement import_from_statement future_import_statement import_declaration preproc_include use_declaration".split()
 )
@@ -56,6 +60,40 @@ def around(text: str, start: int, end: int, language: str) -> Region:
         return _lines(text, start, end, first, last, LONGEST // 2)
     bounds = _bounds(text)
     return Region(bounds[first], bounds[min(last + 1, len(bounds) - 1)], name_of(node), is_function=True)
+
+
+def spoken_of(text: str, language: str, said: Iterable[str]) -> tuple[int, int] | None:
+    """Where the function begins that is meant, as `[start, end)`: of the first of `said` that names functions of the text, the
+    one that it names most often; where none does, the only function there is. None: it cannot be told."""
+    if language not in GRAMMARS:
+        return None
+    found = _named(text, language)
+    first = dict(reversed(found))
+    for words in said:
+        counts = Counter(word for word in _WORD.findall(words) if word in first)
+        if counts:
+            most = max(counts.values())
+            start = min(first[name] for name, count in counts.items() if count == most)
+            break
+    else:
+        if len(found) != 1:
+            return None
+        start = found[0][1]
+    return start, start
+
+
+def _named(text: str, language: str) -> list[tuple[str, int]]:
+    """Functions that have a name and where they begin, in order of the text; of those inside another one only the outer."""
+    found: list[tuple[str, int]] = []
+    data = text.encode(errors="replace")
+    stack = [new_parser(GRAMMARS[language]).parse(data).root_node]
+    while stack:
+        node = stack.pop()
+        if node.type in FUNCTIONS and (name := name_of(_enclosing(node))):
+            found.append((name, len(data[: node.start_byte].decode(errors="replace"))))
+        else:
+            stack += reversed(node.named_children)
+    return found
 
 
 def _lines(text: str, start: int, end: int, least: int = 0, most: int | None = None, around: int = AROUND) -> Region:
