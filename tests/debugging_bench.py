@@ -16,6 +16,7 @@ from tacit.lsp.clock import SessionClock
 from tacit.lsp.debugging.actions import Client, Question
 from tacit.lsp.debugging.chat import Chat
 from tacit.lsp.debugging.debugging import Debugging
+from tacit.lsp.debugging.surroundings import Surroundings
 from tacit.lsp.documents import Document
 from tacit.lsp.feedback import Feedback
 from tacit.lsp.outbox import Outbox
@@ -196,6 +197,7 @@ async def debugging_bench(root: Path, client: Client | None = None, text: str = 
             place=workspace.place,
             refusal=refusal,
             may_record=lambda of: True,
+            surroundings=Surroundings(documents, workspace, lambda: bench.settings.snippet_tokens != 0),
         )
         chat = Chat(lsp, debugging, documents, refusal)
         bench = Bench(model, debugging, chat, lsp, sink, documents[uri], workspace, feedback, outbox, clock, root)

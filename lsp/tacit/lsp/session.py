@@ -23,6 +23,7 @@ from tacit.lsp.consent import Consent
 from tacit.lsp.debugging.actions import Client, Question
 from tacit.lsp.debugging.chat import Chat
 from tacit.lsp.debugging.debugging import Debugging
+from tacit.lsp.debugging.surroundings import Surroundings
 from tacit.lsp.delivery import Delivery
 from tacit.lsp.documents import Document, unusable, well_formed
 from tacit.lsp.extensions import Flag, PartiallyAcceptedParams, RateParams, SuggestionParams
@@ -101,7 +102,9 @@ class Session:
             place=self._workspace.place,
             refusal=self._refusal,
             may_record=self._recorded,
-            gathered=self._gatherer.snippets,
+            surroundings=Surroundings(
+                self._documents, self._workspace, lambda: self._settings.snippet_tokens != 0, self._gatherer.about
+            ),
         )
         self.chat = Chat(lsp, self.debugging, self._documents, self._refusal)
         if (editor := params.client_info) is not None:

@@ -25,10 +25,6 @@ from tacit.protocol.redaction import redact
 if TYPE_CHECKING:
     from tacit.lsp.workspace import Folder
 
-MOST_FRAMES = 4
-"""Frames of a trace whose code is shown, besides the file itself."""
-AROUND_FRAME = 8
-"""Lines above and below one."""
 MOST_INPUT = 200_000
 """Characters of what is piped in, once secrets are out of it; of more, the end: that is where an error stands."""
 MOST_TURNS = 200
@@ -158,27 +154,24 @@ def _say_notes(subject: Subject) -> None:
 
 
 def _subject(where: str, piped: str) -> Subject:
-    """The file that is named, or the one of the trace's innermost frame in the workspace; and code of the other frames.
+    """The file that is named, or the one of the trace's innermost frame in the workspace; and what surrounds it, as in an editor.
 
     What is piped in is redacted before it is cut: nobody recognises a private key whose first line is cut off.
     """
+    from tacit.lsp.debugging.surroundings import Question, collected
+    from tacit.lsp.gathering.files import listed
+    from tacit.lsp.gathering.frames import places
+    from tacit.lsp.gathering.reading import Reading
     from tacit.lsp.workspace import Folder
     from tacit.protocol.project import project_of
-    from tacit.protocol.traces.reading import in_workspace, read
 
     path, line = _parsed(where)
     root = _root(path)
     folder = Folder.at(root)
     root = folder.root
     subject = Subject(root, project_of(root), trace=redact(piped)[-MOST_INPUT:])
-    trace = read(subject.trace) if subject.trace else None
-    places: list[tuple[str, int]] = []
-    if trace is not None:
-        from tacit.lsp.gathering.files import listed
-
-        files = listed(folder)
-        found = ((in_workspace(frame, str(root), files), frame.line) for frame in trace.frames)
-        places = list(dict.fromkeys((name, number) for name, number in found if name is not None))
+    reading = Reading(folder)
+    found = places(subject.trace, str(root), listed(folder)) if subject.trace else []
     if path is not None:
         if not path.is_relative_to(root):
             raise Refused(f"{path} leads outside of {root}; nothing of it is sent.")
@@ -187,14 +180,12 @@ def _subject(where: str, piped: str) -> Subject:
             raise Refused(subject.notes[-1])
         _add_complaints(subject, line)
     else:
-        while places and not subject.path:
-            name, number = places.pop(0)
-            _take(subject, folder, name, number)
-    snippets = []
-    for name, number in places[:MOST_FRAMES]:
-        if (snippet := _around(folder, name, number)) is not None:
-            snippets.append(snippet)
-    subject.snippets = tuple(snippets)
+        while found and not subject.path:
+            name, line = found[0][0], found.pop(0)[1] + 1
+            _take(subject, folder, name, line)
+    text = (reading.raw(subject.path) or "") if subject.path else ""
+    question = Question(reading, subject.path, subject.language, text, max(0, line - 1), subject.trace)
+    subject.snippets = asyncio.run(collected(question))
     return subject
 
 
@@ -259,20 +250,6 @@ def _add_complaints(subject: Subject, line: int) -> None:
             for one in said[0]
             if one.line == line - 1
         )[:8]
-
-
-def _around(folder: "Folder", name: str, line: int) -> DebugSnippet | None:
-    text = _text(folder, name)
-    if text is None:
-        return None
-    lines = text.splitlines(keepends=True)
-    first = max(0, line - 1 - AROUND_FRAME)
-    piece = "".join(lines[first : line + AROUND_FRAME])[:20_000]
-    return (
-        DebugSnippet(path=name, text=piece, kind="frame", first_line=first, note=f"line {line} is in the trace")
-        if piece
-        else None
-    )
 
 
 def _plain_trace(text: str) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ The text comes piece by piece as `$/progress` under the request's partial-result
 nothing in it is run, opened or applied here.
 """
 
+import asyncio
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
@@ -61,13 +62,17 @@ class Chat:
         name = params.conversation_id or uuid.uuid4().hex
         talk = self._conversations.get(name) or _Conversation()
         self._tell_of(talk, params)
+        if params.stack_trace is not None:
+            # As long as somebody's whole build: beside the loop.
+            talk.trace = (await asyncio.to_thread(redact, well_formed(params.stack_trace)))[:MOST_TRACE]
         turns = [*talk.turns[-MOST_TURNS:], Turn(role="user", text=message or EXPLAIN)]
         try:
             document, place = self._document(talk)
             # The first question about an error is for an explanation; with words of their own, or later, it is a chat.
             explain = not message and not talk.turns
             spot = spot_of(document, talk.diagnostics) if document is not None else None
-            request, _ = await self._debugging.request(
+            at = document.offset_at(talk.range.start) if document is not None and talk.range is not None else 0
+            request, masked = await self._debugging.request(
                 "explain" if explain else "chat",
                 document,
                 place,
@@ -95,8 +100,8 @@ class Chat:
         self._conversations.move_to_end(name)
         while len(self._conversations) > MOST_CONVERSATIONS:
             self._conversations.popitem(last=False)
-        at = document.offset_at(talk.range.start) if document is not None and talk.range is not None else 0
-        self._debugging.answered(talk.uri, request, answer, about=talk.diagnostics, spot=spot, at=at, conversation=name[:64])
+        about = talk.diagnostics
+        self._debugging.answered(talk.uri, request, answer, masked=masked, about=about, spot=spot, at=at, conversation=name[:64])
         return {
             "conversationId": name,
             "suggestionId": answer.suggestion_id,
@@ -116,8 +121,6 @@ class Chat:
         elif params.diagnostics:
             talk.range = params.diagnostics[0].range
             talk.diagnostics = self._debugging.reported(talk.uri, talk.range, params.diagnostics)
-        if params.stack_trace is not None:
-            talk.trace = redact(well_formed(params.stack_trace))[:MOST_TRACE]
 
     def _document(self, talk: _Conversation) -> tuple[Document | None, Place | None]:
         """Refusal: the file that it is about may not be sent."""

@@ -7,7 +7,7 @@ and never another file.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lsprotocol import types
@@ -21,6 +21,7 @@ from tacit.lsp.debugging.answer import Answer, ask, record
 from tacit.lsp.debugging.edit import Change, change_of
 from tacit.lsp.debugging.problems import Asked, LineOf, Problems, Spot, key_of, lines_of, spot_of
 from tacit.lsp.debugging.request import masked_spans, window, wired
+from tacit.lsp.debugging.surroundings import Surroundings
 from tacit.lsp.debugging.work import Say, Works
 from tacit.lsp.documents import Document, Step
 from tacit.lsp.feedback import Feedback
@@ -31,10 +32,7 @@ from tacit.protocol.plain_text import unlinked
 from tacit.protocol.redaction import mask
 
 if TYPE_CHECKING:
-    from tacit.protocol.completion import Snippet
     from tacit.protocol.debugging import DebugKind, DebugRequest, Turn
-
-    Gathered = Callable[[Document, int, bool], Awaitable[tuple[Snippet, ...]]]
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +60,9 @@ class Debugging:
         place: Callable[[str], Place],
         refusal: Callable[[str], tuple[Place, str]],
         may_record: Callable[[str], bool],
-        gathered: "Gathered | None" = None,
+        surroundings: Surroundings,
     ) -> None:
-        """refusal, may_record, gathered: as completion has them."""
+        """refusal, may_record: as completion has them."""
         self.works = Works(lsp, client.progress)
         self._lsp = lsp
         self._client = client
@@ -77,7 +75,7 @@ class Debugging:
         self._place = place
         self._refusal = refusal
         self._may_record = may_record
-        self._gathered = gathered
+        self._surroundings = surroundings
         self._problems = Problems()
         self._mine: set[str] = set()
         """Suggestions of the `debug` task: completion's pace is not theirs."""
@@ -166,15 +164,15 @@ class Debugging:
         try:
             document, place = self._open(question)
             about = self.reported(question.uri, question.range, question.diagnostics)
-            spot = spot_of(document, about)
-            request, _ = await self.request("explain", document, place, question.range, about)
+            spot, at = spot_of(document, about), document.offset_at(question.range.start)
+            request, masked = await self.request("explain", document, place, question.range, about)
             answer = await self.works.run("Tacit explains", lambda say: self.asked(request, say), token)
         except Refusal as refused:
             self._tell(types.MessageType.Warning, str(refused))
             return None
         if answer is None:
             return None
-        self.answered(document.uri, request, answer, about=about, spot=spot, at=document.offset_at(question.range.start))
+        self.answered(document.uri, request, answer, masked=masked, about=about, spot=spot, at=at)
         if question.show:
             self._tell(types.MessageType.Info, answer.words.strip() or "The model had nothing to say.")
         return {"suggestionId": answer.suggestion_id, "text": answer.words, "policyVersion": answer.policy_version}
@@ -196,18 +194,18 @@ class Debugging:
         request: "DebugRequest",
         answer: Answer,
         *,
+        masked: str = "",
         about: Sequence[types.Diagnostic] = (),
         spot: Spot | None = None,
         at: int = 0,
         conversation: str = "",
     ) -> None:
-        """Text was shown: record it, so that it can be rated. spot: of the first diagnostic, when it was asked about."""
-        document = self._documents.get(uri)
-        full = mask(document.text) if document is not None and request.record else ""
+        """Text was shown: record it, so that it can be rated. masked, at: the document and the place as they were when it was
+        asked. spot: of the first diagnostic then."""
         suggested = None
         if request.record and self._may_record(uri):
             now = self._clock.at(self._clock.now())
-            suggested = record(request, answer, at=now, full_text=full, hole=(at, at), conversation=conversation)
+            suggested = record(request, answer, at=now, full_text=masked, hole=(at, at), conversation=conversation)
         self._mine.add(answer.suggestion_id)
         self._feedback.answered(uri, answer.suggestion_id, suggested, chars=len(answer.words))
         self._again(request.kind, uri, about, spot, answer.suggestion_id)
@@ -224,7 +222,7 @@ class Debugging:
         turns: "tuple[Turn, ...]" = (),
     ) -> "tuple[DebugRequest, str]":
         """The request, and the document's whole text, masked."""
-        from tacit.protocol.debugging import DebugRequest, DebugSnippet, Span
+        from tacit.protocol.debugging import DebugRequest, Span
         from tacit.protocol.events import new_id
 
         if self.works.full:
@@ -245,9 +243,10 @@ class Debugging:
             about = wired(document, diagnostics, self._place)
             end = document.offset_at(where.end) if where is not None else at
             version = document.version
-            snippets = await self._gathered(document, at, True) if self._gathered is not None else ()
-            # Milliseconds for a large file: somebody types.
-            masked = await asyncio.to_thread(mask, text)
+            told_in = trace or (turns[-1].text if turns else "")
+            # Beside the loop: somebody types.
+            masking, gathering = asyncio.to_thread(mask, text), self._surroundings.of(document, place, at, about, told_in)
+            masked, snippets = await asyncio.gather(masking, gathering)
             start, stop = window(text, at)
             spans = await asyncio.to_thread(masked_spans, text, masked)
             folder = place.folder
@@ -263,9 +262,11 @@ class Debugging:
                 "masked": spans,
                 "selection": Span(start=min(at, end), end=max(at, end)) if where is not None and at != end else None,
                 "diagnostics": about,
-                "snippets": tuple(DebugSnippet(path=one.path, text=one.text, kind=one.kind) for one in snippets),
+                "snippets": snippets,
                 "record": self._may_record(document.uri) and folder is not None and folder.project is not None,
             }
+        elif trace or turns:
+            told["snippets"] = await self._surroundings.of_trace(trace or turns[-1].text)
         try:
             return DebugRequest(**told), masked
         except ValueError:

@@ -5,13 +5,13 @@ rules decide, built-in secret patterns included, and nothing outside the folder 
 """
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from tacit.lsp.gathering.languages import EXTENSIONS, OTHER_TEXT
 from tacit.lsp.workspace import Folder
+from tacit.protocol import git
 from tacit.protocol.redaction import redact
 
 MOST_FILES: Final = 5000
@@ -71,24 +71,10 @@ def _extension(name: str) -> str:
 
 
 def _git_files(root: Path) -> list[str] | None:
-    # A repository's own configuration may name a program to run: opening a folder must not start it.
-    quiet = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
-    command = ["git", *quiet, "-C", str(root), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    try:
-        # Without locks or prompts: nothing of the developer's own git is in the way.
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_SECONDS,
-            check=False,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"},
-        )
-    except (OSError, subprocess.TimeoutExpired):
+    said = git.read(root, "ls-files", "--cached", "--others", "--exclude-standard", "-z", seconds=GIT_SECONDS)
+    if said is None:
         return None
-    if done.returncode != 0:
-        return None
-    names = done.stdout.decode("utf-8", "surrogateescape").split("\0")
+    names = said.decode("utf-8", "surrogateescape").split("\0")
     return list(dict.fromkeys(name for name in names if name and _printable(name)))
 
 

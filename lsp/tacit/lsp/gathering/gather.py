@@ -4,7 +4,7 @@ index; knows neither the editor nor the engine.
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tacit.lsp.gathering.candidate import Candidate
@@ -85,6 +85,23 @@ def gather(at: Snapshot, index: FolderIndex | None) -> Gathered:
         *(_retrieved(at, index, visible) if index is not None else ()),
     ]
     return Gathered(scope, tuple(one for one in found if one.text.strip()))
+
+
+def gather_about(at: Snapshot, index: FolderIndex | None) -> list[Candidate]:
+    """What helps with an error at one place: definitions of the names there, changes of the session (also of what is in view:
+    what stood there before is not), and where else code like it is."""
+    if "PRIVATE KEY" in at.text:
+        return []
+    line = at.text.count("\n", 0, at.offset)
+    own = definitions(at.text, at.language)
+    visible = range(at.text.count("\n", 0, at.start), at.text.count("\n", 0, at.end) + 1)
+    replaced = [one for one in at.edits if one.before.strip() or one.uri != at.uri or one.first not in visible]
+    found = [
+        *_definitions(at, index, own, line, visible),
+        *_edits(replace(at, edits=replaced), range(0)),
+        *(_retrieved(at, index, visible) if index is not None else ()),
+    ]
+    return [one for one in found if one.text.strip()]
 
 
 def _definitions(

@@ -23,7 +23,7 @@ from tacit.lsp.gathering.candidate import Candidate
 from tacit.lsp.gathering.choosing import Choice, Where, choose, keep
 from tacit.lsp.gathering.diagnostics import Complaint, Diagnostics
 from tacit.lsp.gathering.files import allowed
-from tacit.lsp.gathering.gather import OpenText, Snapshot, gather
+from tacit.lsp.gathering.gather import OpenText, Snapshot, gather, gather_about
 from tacit.lsp.gathering.index import FolderIndex
 from tacit.lsp.gathering.recent_edits import RecentEdits
 from tacit.lsp.gathering.viewed import Viewed
@@ -44,6 +44,8 @@ QUIET_S: Final = 0.5
 SHARE, SHARE_TYPING = 0.25, 0.08
 """Of the time, at most, for the index: while nobody types, and else."""
 RESCAN_S: Final = 300.0
+ABOUT_S: Final = 1.0
+"""Of indexing, before a question about an error is answered with what there is."""
 LARGEST_DOCUMENT: Final = 2_000_000
 """Characters; in a larger one nothing is looked for."""
 
@@ -57,6 +59,8 @@ class _Job:
     folder: Folder | None
     budget: int
     before: tuple[Candidate, ...]
+    answer: Callable[[list[Candidate]], None] | None = None
+    """Of a question about an error: who gets all of it, in the thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +180,31 @@ class Gatherer:
             Snippet(path=one.path, text=one.text, kind=one.kind) for one in self._still_allowed(uri, shown.choice.chosen)
         )
 
+    async def about(self, document: Document, offset: int, shown: tuple[int, int]) -> list[Candidate]:
+        """What helps with an error there, all of it and in no order; what is shown to completions stays as it is. shown: what the
+        model sees of the document in any case. The index is built for it if there is none yet, for ABOUT_S."""
+        uri = document.uri
+        place = self._place(uri)
+        if place.refused or len(document.text) > LARGEST_DOCUMENT:
+            return []
+        found: asyncio.Future[list[Candidate]] = self._loop.create_future()
+
+        def answer(candidates: list[Candidate]) -> None:
+            self._loop.call_soon_threadsafe(lambda: None if found.done() else found.set_result(candidates))
+
+        opened = [(one.uri, one.language, one.text) for one in self._documents.values() if len(one.text) <= LARGEST_DOCUMENT]
+        now = time.monotonic()
+        at = self._snapshot(document, offset, place, {name: text for name, _, text in opened}, now)
+        at = replace(at, start=shown[0], end=shown[1])
+        if place.folder is not None:
+            self._want(place.folder, always=True)
+        self._start()
+        with self._bell:
+            self._jobs[f"about:{id(found)}:{uri}"] = _Job(at, opened, place.folder, 0, (), answer)
+            self._bell.notify()
+        candidates = await found
+        return [one for one in candidates if one.path == place.path or self._may_show(place.folder, one.path)]
+
     def _still_allowed(self, uri: str, chosen: Sequence[Candidate]) -> list[Candidate]:
         """An ignore file may have changed since they were chosen."""
         place = self._place(uri)
@@ -263,8 +292,8 @@ class Gatherer:
 
     # The thread
 
-    def _want(self, folder: Folder) -> None:
-        if self._tokens() > 0 and folder.root not in self._wanted:
+    def _want(self, folder: Folder, *, always: bool = False) -> None:
+        if (always or self._tokens() > 0) and folder.root not in self._wanted:
             self._start()
             with self._bell:
                 self._wanted[folder.root] = folder
@@ -290,7 +319,10 @@ class Gatherer:
                 if (index := indexes.get(folder.root)) is not None:
                     index.saved(name)
             if job is not None:
-                self._guarded(partial(self._answer, job, indexes))
+                if job.answer is not None:
+                    self._guarded(partial(self._answer_about, job, indexes, scanned, wanted))
+                else:
+                    self._guarded(partial(self._answer, job, indexes))
                 continue
             began = time.monotonic()
             pause = rest_until - began
@@ -318,6 +350,24 @@ class Gatherer:
         # The loop may have ended: then nobody asks any more.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._done, job.snapshot.uri, ready)
+        return True
+
+    def _answer_about(
+        self, job: _Job, indexes: dict[Path, FolderIndex], scanned: dict[Path, float], wanted: Mapping[Path, Folder]
+    ) -> bool:
+        assert job.answer is not None
+        found: list[Candidate] = []
+        try:
+            root = job.folder.root if job.folder is not None else None
+            until = time.monotonic() + ABOUT_S
+            while root is not None and not (root in indexes and indexes[root].built) and time.monotonic() < until:
+                if not _index_some(indexes, scanned, {root: wanted[root]} if root in wanted else {}):
+                    break
+            found = gather_about(self._with_documents(job), indexes.get(root) if root is not None else None)
+        finally:
+            # The loop may have ended: then nobody asks any more.
+            with contextlib.suppress(RuntimeError):
+                job.answer(found)
         return True
 
 

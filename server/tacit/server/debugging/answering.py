@@ -99,7 +99,7 @@ class DebugService:
         policy_version: `base` or an adapter that the engine has loaded; else NotFound. EngineUnavailable: it died on the way.
         """
         until = asyncio.get_running_loop().time() + request.deadline_ms / 1000
-        work = _Work(_clean(request), policy_version, model_sha256, until, time.perf_counter())
+        work = _Work(await asyncio.to_thread(_clean, request), policy_version, model_sha256, until, time.perf_counter())
         parts = self._fix(work) if request.kind == "fix" else self._say(work)
         async with contextlib.aclosing(parts) as chunks:
             async for chunk in chunks:

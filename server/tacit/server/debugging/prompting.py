@@ -16,6 +16,8 @@ SYSTEM: Final = (
     "You are a careful debugging assistant inside a code editor. You only rely on the code and messages that you are shown. "
     "You never invent functions, modules or files."
 )
+SNIPPETS_SHARE: Final = 0.35
+"""Of the room, at most, for what is shown besides the file, however much there is."""
 MOST_LINES: Final = 40
 """Of the file, above and below the place, where nothing is rewritten; half as many around what is."""
 MOST_TRACE: Final = 3000
@@ -31,7 +33,7 @@ _KINDS: Final = {
     "frame": "Code of the stack trace",
     "definition": "Definition",
     "edit": "Changed a moment ago",
-    "history": "These lines in an earlier commit",
+    "history": "How these lines were changed",
     "test_output": "Output of a failing test",
     "dependency": "Versions of dependencies",
     "diagnostic": "Code that is complained of",
@@ -63,21 +65,31 @@ class Prompt:
 
 async def fitted(request: DebugRequest, region: Region | None, room: int, count: Count) -> Prompt:
     """The largest prompt within `room` tokens; the smallest there is where even that is larger. region: what a fix rewrites."""
-    extent = Extent(len(request.snippets), MOST_LINES, MOST_TRACE, len(request.turns))
+    extent = Extent(0, MOST_LINES, MOST_TRACE, len(request.turns))
     while True:
         found = tuple(messages(request, region, extent))
         tokens = await count(found)
         smaller = _smaller(extent, request)
         if tokens <= room or smaller is None:
-            return Prompt(found, tokens, extent.snippets)
+            break
         extent = smaller
+    best, most = Prompt(found, tokens, 0), min(room, tokens + int(SNIPPETS_SHARE * room))
+    # Whole pieces, as many as there is room for.
+    low, high = 0, len(request.snippets)
+    while low < high:
+        middle = (low + high + 1) // 2
+        found = tuple(messages(request, region, replace(extent, snippets=middle)))
+        tokens = await count(found)
+        if tokens <= most:
+            low, best = middle, Prompt(found, tokens, middle)
+        else:
+            high = middle - 1
+    return best
 
 
 def _smaller(extent: Extent, request: DebugRequest) -> Extent | None:
     """The next step down; None: there is none."""
     least_turns = 1 if request.kind == "chat" else 0
-    if extent.snippets > 0:
-        return replace(extent, snippets=extent.snippets // 2)
     if extent.turns > least_turns:
         return replace(extent, turns=max(least_turns, extent.turns // 2))
     if extent.lines > 2:
