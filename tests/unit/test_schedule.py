@@ -77,10 +77,12 @@ def test_a_night_was_missed_if_its_time_lies_between() -> None:
 
 
 async def _started(home: Home, store: Store, settings: Settings, script: str, **options: float) -> Schedule:
-    """A schedule whose learner is a script; it gets the project as its argument."""
-    schedule = Schedule(
-        home, settings, store, Runs(home, store), command=lambda project: (sys.executable, "-c", script, project), **options
-    )
+    """A schedule whose learner is a script; it gets project and task as its argument."""
+
+    def command(project: str, task: str) -> tuple[str, ...]:
+        return sys.executable, "-c", script, f"{project}/{task}"
+
+    schedule = Schedule(home, settings, store, Runs(home, store), command=command, **options)
     await schedule.start()
     return schedule
 
@@ -101,11 +103,13 @@ async def _lines(note: Path, count: int) -> list[str]:
     return note.read_text().splitlines()
 
 
-async def test_a_missed_night_is_caught_up_project_by_project(home: Home, store: Store, tmp_path: Path) -> None:
-    await store_events(store, [suggested(project="b"), suggested(project="a"), rejected(suggested())])
+async def test_a_missed_night_is_caught_up_project_by_project_and_task_by_task(home: Home, store: Store, tmp_path: Path) -> None:
+    answer = suggested(project="a").model_copy(update={"task": "debug"})
+    await store_events(store, [suggested(project="b"), answer, suggested(project="a"), rejected(suggested())])
     await store.put(ATTEMPT, (datetime.now(UTC) - timedelta(days=3)).isoformat())
     schedule = await _started(home, store, Settings(), _noting(tmp_path / "note"), catch_up=0.0)
-    assert await _lines(tmp_path / "note", 4) == ["begin a", "end a", "begin b", "end b"]
+    nights = ("a/completion", "a/debug", "b/completion")
+    assert await _lines(tmp_path / "note", 6) == [f"{word} {night}" for night in nights for word in ("begin", "end")]
     await schedule.stop()
     attempt = await store.get(ATTEMPT)
     assert attempt is not None and datetime.now(UTC) - datetime.fromisoformat(attempt) < timedelta(minutes=5)
@@ -174,12 +178,13 @@ async def test_a_learner_that_cannot_start_does_not_end_the_night(
     home: Home, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     await store_events(store, [suggested(project="a"), suggested(project="b")])
-    schedule = Schedule(home, NEVER, store, Runs(home, store), command=lambda project: (f"/nowhere/{project}",))
+    schedule = Schedule(home, NEVER, store, Runs(home, store), command=lambda project, task: (f"/nowhere/{project}",))
     await schedule.night()
     assert "/nowhere/a" in caplog.text and "/nowhere/b" in caplog.text
 
 
 def test_the_learner_is_the_package_of_that_name() -> None:
-    command = learner_command("some-project")
+    command = learner_command("some-project", "debug")
     assert command[0] == sys.executable and "tacit.learner" in command
-    assert command[list(command).index("--project") + 1] == "some-project"
+    chosen = dict(zip(command[4::2], command[5::2], strict=False))
+    assert chosen["--project"] == "some-project" and chosen["--task"] == "debug"

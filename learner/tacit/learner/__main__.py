@@ -18,12 +18,15 @@ from tacit.protocol.client import TacitClient
 from tacit.protocol.errors import TacitError
 from tacit.protocol.home import Home
 
+LEAST = {"completion": ("min_samples", 200), "debug": ("min_debug_samples", 50)}
+"""Of each task: the setting that says how many labelled suggestions a run needs, and its default."""
 EXIT_CODES = {"published": 0, "skipped": 3, "refused": 4, "failed": 1, "interrupted": 130}
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tacit.learner", description="Run the learner once.")
     parser.add_argument("--project", required=True)
+    parser.add_argument("--task", choices=("completion", "debug"), default="completion")
     parser.add_argument("--trigger", choices=("nightly", "manual"), default="manual")
     parser.add_argument("--objective", default=None)
     parser.add_argument("--min-samples", type=int, default=None)
@@ -57,9 +60,10 @@ async def _run(home: Home, options: argparse.Namespace) -> int:
             home,
             LearnOptions(
                 project=options.project,
+                task=options.task,
                 trigger=options.trigger,
                 objective=options.objective or str(setting(home, "objective", "topr")),
-                min_samples=options.min_samples or int(setting(home, "min_samples", 200)),
+                min_samples=options.min_samples or int(setting(home, *LEAST[options.task])),
                 seed=options.seed,
                 reward_model=cast(Choice, setting(home, "reward_model", "trees")),
             ),

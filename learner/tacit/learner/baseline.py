@@ -13,6 +13,8 @@ import numpy.typing as npt
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import Ridge
 
+from tacit.learner.reward_debug import Verdict
+from tacit.learner.reward_debug import advantages as of_answers
 from tacit.learner.samples import Sample
 
 FOLDS = 5
@@ -28,11 +30,15 @@ Features = Callable[[Sample], dict[str, Any]]
 
 
 def advantages(samples: Sequence[Sample]) -> list[float]:
-    """A of each sample, in order of the argument: clip((R - b(x))/s, -2, 2); 0 where there is no label.
+    """A of each sample, in order of the argument: clip((R - b(x))/s, -2, 2); 0 where there is no label. Of debugging answers what
+    is expected is the mean of their tier, and A is g·(Q - mean).
 
     All 0 where labels are of one kind, nothing kept or everything: what is left are differences between ways to say no.
     s is a running deviation in order of time, never that of a batch: a batch of one would give zero.
     """
+    verdicts = [s.reward for s in samples if isinstance(s.reward, Verdict)]
+    if len(verdicts) == len(samples):
+        return of_answers(verdicts)
     order = sorted((i for i, s in enumerate(samples) if s.reward.labelled), key=lambda i: samples[i].at)
     result = [0.0] * len(samples)
     if len({samples[i].reward.value > 0 for i in order}) < 2:

@@ -13,8 +13,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from statistics import fmean
 
+from tacit.learner.debug_samples import verdict_of
 from tacit.learner.gate.sequence import Compared, compare
-from tacit.learner.reward import reward
 from tacit.protocol.adapters import CanaryInfo, CanaryJudgement
 from tacit.protocol.client import TacitClient
 from tacit.protocol.errors import Conflict, TacitError
@@ -69,7 +69,7 @@ def judgement(canary: CanaryInfo, result: Compared) -> CanaryJudgement:
 
 def decided(record: SuggestionRecord) -> Decision | None:
     """None: nothing is known of what the developer thought of it."""
-    found = reward(record)
+    found = verdict_of(record)
     return (record.suggestion.at, found.value) if found.labelled else None
 
 

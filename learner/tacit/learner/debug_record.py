@@ -1,7 +1,9 @@
 """From a record of a debugging answer to the evidence that its reward is made of. Pure; derives nothing that was not recorded.
 
-What the record does not hold is None: whether an exception was gone on a new run, what stood there before the developer's own
-last edit, run times. Tests count where a trace was given: that they pass says nothing if nothing had failed.
+What the record does not hold is None: what stood there before the developer's own last edit, run times. Tests that the server
+ran count where a trace was given: that they pass says nothing if nothing had failed. A run after the fix comes before them.
+
+Each draw has its own evidence: of one that a check dropped, what that check found (`evidence_of_draw`).
 """
 
 from typing import Final, Literal
@@ -9,19 +11,22 @@ from typing import Final, Literal
 from tacit.learner.reward import edit_distance
 from tacit.learner.reward_debug import Evidence, SuiteRun
 from tacit.learner.severity import Finding, Problem, Threat
-from tacit.protocol.debugging import Check, Diagnostic
+from tacit.protocol.debugging import Check, Diagnostic, Draw
 from tacit.protocol.events import (
     Accepted,
     AskedAgain,
+    BlockProposed,
     DebugRecord,
     DiagnosticChecked,
     Rated,
     Rejected,
+    Reran,
     Settled,
     Shown,
     SuggestionRecord,
     Undone,
 )
+from tacit.protocol.fix_prompt import code_of, code_span
 from tacit.protocol.traces.reading import read
 from tacit.protocol.traces.trace import Trace
 
@@ -45,7 +50,11 @@ def evidence_of(record: SuggestionRecord) -> Evidence:
     )
     spans = [event for event in events if isinstance(event, Settled) and event.span_text is not None and event.horizon != "close"]
     latest = max(spans, key=lambda event: event.elapsed_ms, default=None)
+    rerun = max((event for event in events if isinstance(event, Reran)), key=lambda event: event.elapsed_ms, default=None)
+    tests_before, tests_after = _rerun_tests(rerun) if rerun is not None else (None, None)
     rating = next((event for event in reversed(events) if isinstance(event, Rated)), None)
+    # Of an answer, what was put into the file is one of its code blocks.
+    block = next((event for event in reversed(events) if isinstance(event, BlockProposed)), None)
     shown = suggestion.shown or any(isinstance(event, Shown) for event in events)
     # A fix may leave nothing of its lines; one that was not shown is none.
     fix = debug.kind == "fix" and shown
@@ -58,16 +67,51 @@ def evidence_of(record: SuggestionRecord) -> Evidence:
         after=suggestion.text if fix else None,
         edited_paths=frozenset({suggestion.context.path}) if fix else frozenset(),
         parses=_result(debug.checks, "parses"),
-        tests_after=_tests(debug),
+        raises=rerun.raised or None if rerun is not None else None,
+        tests_before=tests_before,
+        tests_after=tests_after or _tests(debug.checks, trace=bool(debug.trace)),
         applied=True if accepted else False if rejected else None,
         undone=any(isinstance(event, Undone) for event in events),
-        kept=1 - edit_distance(suggestion.text, latest.span_text or "") if latest is not None else None,
+        kept=1 - edit_distance(block.text if block is not None else suggestion.text, latest.span_text or "")
+        if latest is not None
+        else None,
         diagnostic_gone=checks[-1].gone if checks else None,
+        exception_gone=rerun.exception_gone if rerun is not None else None,
         # Errors that came later are of what was typed since.
         new_findings=tuple(Finding(code="") for _ in range(checks[0].new_errors)) if checks else (),
         asked_again=any(isinstance(event, AskedAgain) for event in events),
         rating=rating.value if rating is not None else None,
         flag=rating.flag if rating is not None else None,
+    )
+
+
+def evidence_of_draw(record: SuggestionRecord, draw: Draw) -> Evidence | None:
+    """Of a candidate that a check dropped; nobody saw it. None: no check failed, or time was up before one could be made.
+
+    ValueError: the suggestion is no debugging answer.
+    """
+    debug = record.suggestion.debug
+    if debug is None:
+        raise ValueError(f"suggestion {record.suggestion.suggestion_id} is no debugging answer")
+    failed = {check.name for check in draw.checks if check.result == "failed"}
+    if not failed or "time" in failed:
+        return None
+    code = code_of(draw.messages) or ""
+    span = code_span(draw.text)
+    changed = draw.text[span[0] : span[1]].strip("\n") if span is not None and "format" not in failed else None
+    return Evidence(
+        problem=problem_of(debug),
+        kind=debug.kind,
+        path=record.suggestion.context.path,
+        before=code,
+        # The scope's check also refuses what would only silence or delete: no more than words, then.
+        after=None if "scope" in failed else changed,
+        parses=_result(draw.checks, "parses"),
+        # A name that nothing defines is raised, or stops the compiler, where it is reached.
+        raises="NameError" if "names" in failed else None,
+        tests_after=_tests(draw.checks, trace=True),
+        applied=True,
+        diagnostic_gone=_result(draw.checks, "diagnostic"),
     )
 
 
@@ -95,13 +139,24 @@ def _finding(diagnostic: Diagnostic) -> Finding:
     return Finding(diagnostic.code, diagnostic.severity, threat, diagnostic.source, diagnostic.message)
 
 
-def _result(checks: tuple[Check, ...], name: Literal["parses", "tests"]) -> bool | None:
+def _result(checks: tuple[Check, ...], name: Literal["parses", "tests", "diagnostic"]) -> bool | None:
     result = next((check.result for check in checks if check.name == name), "unchecked")
     return None if result == "unchecked" else result == "passed"
 
 
-def _tests(debug: DebugRecord) -> SuiteRun | None:
-    passed = _result(debug.checks, "tests")
+def _tests(checks: tuple[Check, ...], *, trace: bool) -> SuiteRun | None:
+    passed = _result(checks, "tests")
     if passed is False:
         return SuiteRun(failed=frozenset({COVERING}))
-    return SuiteRun(passed=frozenset({COVERING})) if passed and debug.trace else None
+    return SuiteRun(passed=frozenset({COVERING})) if passed and trace else None
+
+
+def _rerun_tests(event: Reran) -> tuple[SuiteRun | None, SuiteRun | None]:
+    """(before, after); the event counts them and names none."""
+    fixed, failing, broken = (
+        frozenset(f"{kind} {number}" for number in range(count))
+        for kind, count in (("fixed", event.tests_fixed), ("failing", event.tests_failing), ("broken", event.tests_broken))
+    )
+    if not fixed | failing | broken:
+        return None, None
+    return SuiteRun(passed=broken, failed=fixed | failing), SuiteRun(passed=fixed, failed=failing | broken)

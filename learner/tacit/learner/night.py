@@ -13,14 +13,16 @@ import torch
 from tacit.learner import evaluate, gate
 from tacit.learner.base import Tokenizer, best_device, load, prepare
 from tacit.learner.checkpoint import Checkpoints, key_of
+from tacit.learner.debug_samples import samples_of
 from tacit.learner.evaluate import Text
 from tacit.learner.policy import CANDIDATE, Policy
 from tacit.learner.rollouts import lessons
 from tacit.learner.samples import Sample, sample_of
 from tacit.learner.train import TrainResult, TrainSettings, train
 from tacit.learner.trial import Trial, TrialSettings
+from tacit.learner.trial_debug import DebugTrial
 from tacit.protocol.adapters import Probe, ProbeResponse
-from tacit.protocol.completion import BASE_POLICY
+from tacit.protocol.completion import BASE_POLICY, Task
 from tacit.protocol.events import SuggestionRecord
 from tacit.protocol.fim import QWEN, prompt_tokens
 from tacit.protocol.home import Home
@@ -33,6 +35,8 @@ LONGEST_PROMPT = 3500
 CHECKED_TOKENS = 6000
 """How much is read again in the first check: half a minute on two cores."""
 PROBE_TOKENS = 2
+PIECE_TOKENS = 40
+"""Of a chat's prompt, in a probe."""
 RECORDED_PROBES = 8
 """How many probes the report keeps, for the server to repeat at every promotion."""
 
@@ -48,11 +52,12 @@ class Model:
 class Night:
     """One base model in memory, the candidate on it. Not to be used from two threads at once."""
 
-    def __init__(self, home: Home, model: Model, parent: str, progress: Progress) -> None:
+    def __init__(self, home: Home, model: Model, parent: str, progress: Progress, task: Task = "completion") -> None:
         self._home = home
         self._model = model
         self._parent = parent
         self._progress = progress
+        self._task = task
         self._policy: Policy | None = None
         torch.set_num_threads(os.cpu_count() or 1)
         progress("preparing the base model", 0, 1)
@@ -60,14 +65,13 @@ class Night:
         self.tokenizer = Tokenizer(self._folder)
 
     def samples(self, records: Sequence[SuggestionRecord]) -> list[Sample]:
-        """In order of the records, without those whose prompt is too long."""
+        """In order of the records, without those whose prompt is too long. Of a debugging answer one for each draw."""
         made: list[Sample] = []
+        read = (self.tokenizer.encode, self.tokenizer.decode, self._model.sha256)
         for count, record in enumerate(records):
             self._progress("reading suggestions", count, len(records))
-            sample = sample_of(record, self.tokenizer.encode, self.tokenizer.decode, self._model.sha256)
-            if len(sample.prompt) <= LONGEST_PROMPT:
-                made.append(sample)
-        return made
+            made += samples_of(record, *read) if record.suggestion.debug is not None else [sample_of(record, *read)]
+        return [sample for sample in made if len(sample.prompt) <= LONGEST_PROMPT]
 
     def load(self, seed: int) -> None:
         """Read the weights; the candidate starts from the parent."""
@@ -114,6 +118,11 @@ class Night:
     def probe_prompts(self, samples: Sequence[Sample], count: int) -> list[tuple[int, ...]]:
         """Short prompts from real places: an engine on a CPU reads them in half a second each."""
         prompts: dict[tuple[int, ...], None] = {}
+        if self._task == "debug":
+            # What such a prompt ends with is always the same, so it is cut anywhere.
+            ends = ((s, len(s.prompt) - back) for back in range(0, 400, 40) for s in samples)
+            pieces = (s.prompt[max(0, end - PIECE_TOKENS) : end] for s, end in ends if end > 0)
+            return list(dict.fromkeys(pieces))[:count]
         for back in range(0, 400, 40):
             for sample in samples:
                 context = sample.context
@@ -145,7 +154,8 @@ class Night:
 
     def trial(self, training: Sequence[Sample], held_out: Sequence[Sample], settings: TrialSettings) -> Trial:
         """Steps 2 to 6 of the gate, to be measured one after the other."""
-        return Trial(self.policy, self.tokenizer, self._parent, training, held_out, settings, self._progress)
+        kind = DebugTrial if self._task == "debug" else Trial
+        return kind(self.policy, self.tokenizer, self._parent, training, held_out, settings, self._progress)
 
     @property
     def policy(self) -> Policy:

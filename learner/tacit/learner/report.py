@@ -17,7 +17,8 @@ VERDICTS = {"passed": "passed", "refused": "**REFUSED**", "inconclusive": "**inc
 
 
 def counts(exported: int, fresh: Sequence[Sample], train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, Any]:
-    """How many suggestions there were and what became of them. fresh: those that the parent has not learned from."""
+    """How many suggestions there were and what became of them; of debugging answers their draws. fresh: those that the parent has
+    not learned from."""
     with_label = [s for s in fresh if s.reward.labelled]
     return {
         "exported": exported,
@@ -61,8 +62,8 @@ def readable(report: Mapping[str, Any]) -> str:
         "",
         report["summary"],
         "",
-        f"Project {report['project']}, objective `{report['objective']}`, from `{report['parent']}`, would serve as "
-        f"`{report['adapter']}`. {report['seconds']:.0f} seconds.",
+        f"Project {report['project']} ({report.get('task', 'completion')}), objective `{report['objective']}`, from "
+        f"`{report['parent']}`, would serve as `{report['adapter']}`. {report['seconds']:.0f} seconds.",
     ]
     found = report.get("counts")
     if found:

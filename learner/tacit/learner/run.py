@@ -22,12 +22,12 @@ from typing import Any, Literal, TypeVar
 from tacit.learner import report as reporting
 from tacit.learner import soundness
 from tacit.learner.checkpoint import discard
+from tacit.learner.debug_samples import verdict_of
 from tacit.learner.gate import FORGETTING, MIN_HELD_OUT, Check, nothing_logged, tried_on
 from tacit.learner.handing_over import hand_over
 from tacit.learner.night import PROBE_TOKENS, Model, Night, Progress
 from tacit.learner.objective import READS_WRITTEN, named
 from tacit.learner.publish import publish
-from tacit.learner.reward import reward
 from tacit.learner.samples import Sample, split
 from tacit.learner.show_policy import Choice, refit
 from tacit.learner.soundness import Log
@@ -35,8 +35,8 @@ from tacit.learner.train import Stopped, TrainSettings
 from tacit.learner.trial import Step, TrialSettings
 from tacit.protocol.adapters import ProbeRequest, RunInfo, RunRequest, RunState, RunUpdate
 from tacit.protocol.client import TacitClient
-from tacit.protocol.completion import BASE_POLICY
-from tacit.protocol.errors import Conflict, ModelUnavailable, Refused, TacitError
+from tacit.protocol.completion import BASE_POLICY, Task
+from tacit.protocol.errors import BadRequest, Conflict, ModelUnavailable, Refused, TacitError
 from tacit.protocol.events import SuggestionRecord
 from tacit.protocol.home import Home
 
@@ -52,10 +52,13 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class LearnOptions:
     project: str
+    task: Task = "completion"
+    """From which suggestions; each has an adapter of its own."""
     trigger: Literal["nightly", "manual"] = "manual"
     objective: str = "topr"
     min_samples: int = 200
-    """Labelled suggestions that the serving adapter has not learned from; with fewer nothing is done."""
+    """Labelled suggestions that the serving adapter has not learned from; with fewer nothing is done. An answer about an error
+    counts once, however many candidates were drawn for it."""
     dry_run: bool = False
     """Read and count only: no run is claimed, nothing is trained."""
     seed: int = 0
@@ -89,19 +92,26 @@ async def learn(
     Cancelling marks the run `interrupted` and leaves what serves as it is. progress: called from another thread.
     """
     named(options.objective)  # BadRequest before anything is claimed
+    if options.task == "debug" and options.objective == "grpo":
+        raise BadRequest(
+            "`grpo` draws completions anew and compares them with what was written; it cannot run a program to judge a fix.",
+            mend="Learn with `topr`: every candidate of an answer is in the log.",
+        )
     if options.dry_run:
         return await _dry_run(client, home, options)
     if options.trigger == "nightly":
         await _engine(client)
     run = await client.start_run(
-        RunRequest(project=options.project, objective=options.objective, trigger=options.trigger, pid=os.getpid())
+        RunRequest(
+            project=options.project, task=options.task, objective=options.objective, trigger=options.trigger, pid=os.getpid()
+        )
     )
     began = time.monotonic()
     stop = Event()
     steps = _Steps(client, run, progress, stop)
     report: dict[str, Any] = {
-        "run": run.id, "project": run.project, "objective": run.objective, "parent": run.parent, "adapter": run.adapter,
-        "trigger": run.trigger, "started_at": run.started_at.isoformat(), "seed": options.seed,
+        "run": run.id, "project": run.project, "task": run.task, "objective": run.objective, "parent": run.parent,
+        "adapter": run.adapter, "trigger": run.trigger, "started_at": run.started_at.isoformat(), "seed": options.seed,
     }  # fmt: skip
     try:
         try:
@@ -120,7 +130,7 @@ async def learn(
         raise
     finally:
         shutil.rmtree(home.runs / run.id / "adapter", ignore_errors=True)
-    if state != "interrupted":
+    if state != "interrupted" and run.task == "completion":
         report["show_policy"] = await refit(client, home, options.reward_model)
     message = " ".join((message, *report.get("remarks", ())))
     report |= {"state": state, "summary": message, "seconds": round(time.monotonic() - began, 1)}
@@ -145,19 +155,19 @@ async def _learn(
             "The server has no base model yet.", mend="Wait until `tacit status` says that the engine is ready."
         )
     steps.progress("exporting", 0, 1)
-    log = await _fresh(client, home, options.project, run.parent)
+    log = await _fresh(client, home, options, run.parent)
     records, known = log.fresh, log.known
     remarks = report["remarks"] = list(log.remarks)
-    labelled = sum(reward(record).labelled for record in records)
+    labelled = sum(verdict_of(record).labelled for record in records)
     if labelled < options.min_samples or not labelled:
         report["counts"] = reporting.counts(known + len(records), [], [], [])
         return "skipped", _too_few(records, known, options.min_samples)
 
     model = Model(Path(status.model_path), status.model_sha256)
-    night = await steps.do(lambda: Night(home, model, run.parent, steps.progress))
+    night = await steps.do(lambda: Night(home, model, run.parent, steps.progress, run.task))
     samples: list[Sample] = await steps.do(lambda: night.samples(records))
     training, held_out = split(samples)
-    report["counts"] = reporting.counts(known + len(records), samples, training, held_out)
+    report["counts"] = reporting.counts(known + len(samples), samples, training, held_out)
     written = sum(bool(s.written_tokens) for s in held_out)
     if written < MIN_HELD_OUT or not training:
         return "skipped", (
@@ -300,10 +310,11 @@ async def _engine(client: TacitClient) -> None:
 
 
 async def _dry_run(client: TacitClient, home: Home, options: LearnOptions) -> Outcome:
-    infos = {info.project: info for info in await client.projects()}
-    parent = infos[options.project].policy_version if options.project in infos else BASE_POLICY
-    log = await _fresh(client, home, options.project, parent)
-    labelled = sum(reward(record).labelled for record in log.fresh)
+    info = next((one for one in await client.projects() if one.project == options.project), None)
+    served = {"completion": info.policy_version, "debug": info.debug_policy_version} if info is not None else {}
+    parent = served.get(options.task, BASE_POLICY)
+    log = await _fresh(client, home, options, parent)
+    labelled = sum(verdict_of(record).labelled for record in log.fresh)
     if labelled < options.min_samples or not labelled:
         message = _too_few(log.fresh, log.known, options.min_samples)
     else:
@@ -315,10 +326,10 @@ async def _dry_run(client: TacitClient, home: Home, options: LearnOptions) -> Ou
     return Outcome("skipped", " ".join((message, *log.remarks)), "", "", found, None)
 
 
-async def _fresh(client: TacitClient, home: Home, project: str, parent: str) -> Log:
+async def _fresh(client: TacitClient, home: Home, options: LearnOptions, parent: str) -> Log:
     """What the parent has not learned from: a line of adapters learns from each draw once."""
     unreadable: list[str] = []
-    records = [record async for record in client.export(project, unreadable=unreadable.append)]
+    records = [record async for record in client.export(options.project, options.task, unreadable=unreadable.append)]
     log = soundness.sound(records, _lineage(home, parent), datetime.now(UTC))
     if not unreadable:
         return log
@@ -338,7 +349,7 @@ def _too_few(records: Sequence[SuggestionRecord], known: int, needed: int) -> st
     before = f" ({known} were learned from before)" if known else ""
     if not records:
         return f"There is no new suggestion to learn from{before}: nothing was changed."
-    verdicts = [reward(record) for record in records]
+    verdicts = [verdict_of(record) for record in records]
     labelled = sum(verdict.labelled for verdict in verdicts)
     why = Counter(verdict.censored for verdict in verdicts if not verdict.labelled)
     reasons = ", ".join(f"{count} {what}" for what, count in why.most_common())

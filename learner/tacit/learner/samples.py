@@ -22,6 +22,7 @@ from typing import Final
 from rapidfuzz.distance import Levenshtein
 
 from tacit.learner.reward import Reward, edit_distance, reward
+from tacit.learner.reward_debug import Verdict
 from tacit.learner.soundness import drawn_here, usable_draw
 from tacit.protocol.completion import Context, Generation
 from tacit.protocol.events import Accepted, Rated, Rejected, Settled, SuggestionRecord, TypedThrough
@@ -47,7 +48,8 @@ Detokenize = Callable[[Sequence[int]], str]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One suggestion as the objective sees it. All token sequences continue `prompt`."""
+    """One draw as the objective sees it. All token sequences continue `prompt`. Of completions; `debug_samples` makes those of
+    debugging answers."""
 
     suggestion_id: str
     session: str
@@ -76,7 +78,9 @@ class Sample:
     """Tokens of y*, its line's end included; for measuring as well as for hindsight. At most 64."""
     hindsight: float
     """q: 0 if y* is not to be trained on."""
-    reward: Reward
+    reward: Reward | Verdict
+    draw: int = 0
+    """Number of the draw among those of its suggestion: a debugging answer has several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def sample_of(record: SuggestionRecord, tokenize: Tokenize, detokenize: Detokeni
     suggestion = record.suggestion
     verdict = reward(record)
     written = written_of(record)
-    drawn, logprobs, ends = _shown_tokens(suggestion.generation, suggestion.text, detokenize)
+    drawn, logprobs, ends = shown_tokens(suggestion.generation, suggestion.text, detokenize)
     if not drawn_here(record, model) or not usable_draw(logprobs, suggestion.generation.temperature):
         drawn, logprobs, ends = (), (), ()
     target = _written_tokens(written, tokenize, detokenize) if written else ()
@@ -112,7 +116,7 @@ def sample_of(record: SuggestionRecord, tokenize: Tokenize, detokenize: Detokeni
         prompt=tuple(prompt_tokens(fim, suggestion.context, tokenize)),
         tokens=drawn,
         logprobs=logprobs,
-        kept=_kept_mask(ends, suggestion.text, kept_characters(record)),
+        kept=kept_mask(ends, suggestion.text, kept_characters(record)),
         blame=blame_mask(ends, suggestion.text, written.text if written else None),
         written=written.text if written else "",
         written_tokens=target,
@@ -237,7 +241,7 @@ def _written_tokens(written: Written, tokenize: Tokenize, detokenize: Detokenize
     return (*tokens, END) if written.ended else tuple(tokens)
 
 
-def _shown_tokens(
+def shown_tokens(
     generation: Generation, text: str, detokenize: Detokenize
 ) -> tuple[tuple[int, ...], tuple[float, ...], tuple[int, ...]]:
     """(tokens, log μ, end offsets) of the draw as far as it was offered; empty if the tokens do not spell the text."""
@@ -258,7 +262,7 @@ def _ends(tokens: Sequence[int], detokenize: Detokenize) -> list[int]:
     return [len(detokenize(tokens[: i + 1]).rstrip("\ufffd")) for i in range(len(tokens))]
 
 
-def _kept_mask(ends: Sequence[int], text: str, kept: Sequence[bool]) -> tuple[float, ...]:
+def kept_mask(ends: Sequence[int], text: str, kept: Sequence[bool]) -> tuple[float, ...]:
     mask: list[float] = []
     start = 0
     for end in ends:

@@ -12,7 +12,9 @@ from math import isfinite
 from typing import Final
 
 from tacit.learner.reward import Reward
-from tacit.protocol.completion import PROMPT_FORMAT
+from tacit.learner.reward_debug import Verdict
+from tacit.protocol.completion import PROMPT_FORMAT, Generation
+from tacit.protocol.debugging import CHAT_PROMPT_FORMAT
 from tacit.protocol.events import SuggestionRecord
 
 AHEAD: Final = timedelta(days=2)
@@ -103,12 +105,20 @@ def usable_draw(logprobs: Sequence[float], temperature: float) -> bool:
 
 
 def drawn_here(record: SuggestionRecord, model: str) -> bool:
-    """Can the trainer compute again what the engine logged: the same base (sha256), and prompts that are made the same way?"""
-    drawn = record.suggestion.generation
-    return drawn.model == model and drawn.prompt_format == PROMPT_FORMAT and bool(drawn.tokens)
+    """Can the trainer compute again what the engine logged, of one draw at least: the same base (sha256), prompts made the same
+    way?"""
+    suggestion = record.suggestion
+    if suggestion.debug is not None:
+        return any(drawn_by(draw.generation, model, CHAT_PROMPT_FORMAT) for draw in suggestion.debug.draws)
+    return drawn_by(suggestion.generation, model, PROMPT_FORMAT)
 
 
-def one_kind(rewards: Iterable[Reward]) -> str:
+def drawn_by(drawn: Generation, model: str, prompt_format: int) -> bool:
+    """One draw. prompt_format: as prompts of its task are made now."""
+    return drawn.model == model and drawn.prompt_format == prompt_format and bool(drawn.tokens)
+
+
+def one_kind(rewards: Iterable[Reward | Verdict]) -> str:
     """A sentence, if all labels are of one kind: nothing kept, or everything. Empty if there are both, or none."""
     kinds = Counter(reward.value > 0 for reward in rewards if reward.labelled)
     if len(kinds) != 1:

@@ -124,7 +124,7 @@ class Trial:
         expected = self._expected(everyone)
         draws = [
             gate.Draw(
-                s.session, s.context.path, s.reward.value, expected[s.suggestion_id], min(1 / s.p_show, gate.CLIP),
+                s.session, s.context.path, s.reward.value, expected[s.suggestion_id, s.draw], min(1 / s.p_show, gate.CLIP),
                 sum(s.logprobs), before, after,
             )
             for s, before, after in zip(known, serving[1::2], candidate[1::2], strict=True)
@@ -243,12 +243,12 @@ class Trial:
             for n, string in enumerate(strings)
         ]
 
-    def _expected(self, samples: Sequence[Sample]) -> dict[str, float]:
+    def _expected(self, samples: Sequence[Sample]) -> dict[tuple[str, int], float]:
         """b of each labelled sample, from its place alone."""
         labelled = [s for s in samples if s.reward.labelled]
         rewards = np.array([s.reward.value for s in labelled])
         found = baseline.expected(labelled, rewards, baseline.place_features)
-        return {s.suggestion_id: float(b) for s, b in zip(labelled, found, strict=True)}
+        return {(s.suggestion_id, s.draw): float(b) for s, b in zip(labelled, found, strict=True)}
 
     def _middle(self, path: str, language: str, text: str) -> Text:
         """A text with a hole over its middle half, the hole's lines to be written."""

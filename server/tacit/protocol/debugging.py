@@ -170,10 +170,11 @@ class TextDelta(Wire):
 class Check(Wire):
     """One thing that was looked at before a fix is shown."""
 
-    name: Literal["format", "parses", "names", "diagnostic", "scope", "tests"]
+    name: Literal["format", "parses", "names", "diagnostic", "scope", "tests", "time"]
     """format: the answer could be read as a change. parses: tree-sitter finds no new fault. names: no new unresolved name, import
     or attribute. diagnostic: what the request is about is gone, and nothing new came. scope: it changes little, hides nothing
-    and touches no secret. tests: the covering tests pass."""
+    and touches no secret. tests: the covering tests pass. time: it was up before the answer was written, or checked: nothing is
+    known of it."""
     result: Literal["passed", "failed", "unchecked"]
     note: str
     """A sentence: what was found, by which tool, or why it could not be checked."""

@@ -192,6 +192,37 @@ class DiagnosticChecked(SuggestionEvent):
     """Errors around the fix that were not reported when it was asked for."""
 
 
+class Reran(SuggestionEvent):
+    """After a fix was applied: the program, or its tests, ran again. What nobody looked at keeps its default."""
+
+    kind: Literal["reran"] = "reran"
+    elapsed_ms: float = Field(ge=0)
+    """Since the fix was applied."""
+    exception_gone: bool | None = None
+    """The exception that the fix was for is not raised any more."""
+    raised: str = Field(default="", max_length=200)
+    """Type of the exception that ended it now, as the trace names it; empty: none did, or it was a test's own assertion."""
+    tests_fixed: int = Field(default=0, ge=0)
+    """Tests that failed before the fix and pass now."""
+    tests_failing: int = Field(default=0, ge=0)
+    """Those that failed before and still do."""
+    tests_broken: int = Field(default=0, ge=0)
+    """Those that passed before and fail now."""
+
+
+class BlockProposed(SuggestionEvent):
+    """The developer has a code block of an answer put into a file. What becomes of it is told of the answer."""
+
+    kind: Literal["block_proposed"] = "block_proposed"
+    block: int = Field(ge=0)
+    """Which of the answer's, from 0."""
+    path: str = Field(max_length=4096)
+    original: str = Field(max_length=100_000)
+    """Whole lines that it takes the place of."""
+    text: str = Field(max_length=100_000)
+    """And as they become."""
+
+
 class AskedAgain(SuggestionEvent):
     """The same question about the same place, within half an hour: this answer did not settle it. Never of a fix that was
     applied and whose problem is gone."""
@@ -281,7 +312,9 @@ Event = Annotated[
     | Settled
     | Rated
     | DiagnosticChecked
+    | Reran
     | AskedAgain
+    | BlockProposed
     | TextSnapshot
     | TextChanged
     | TextClosed,

@@ -12,11 +12,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 from sqlmodel import select
 
+from tacit.protocol.completion import Task
 from tacit.protocol.errors import TacitError
 from tacit.protocol.home import Home
 from tacit.server.canary import all_kept
@@ -27,8 +29,8 @@ from tacit.server.store.tables import SuggestionRow
 
 log = logging.getLogger(__name__)
 
-Command = Callable[[str], Sequence[str]]
-"""project → the learner's command line"""
+Command = Callable[[str, Task], Sequence[str]]
+"""(project, task) → the learner's command line"""
 
 CATCH_UP_SECONDS = 180.0
 """After the start: whoever has just switched the machine on wants to work first."""
@@ -51,9 +53,9 @@ LEARNER_LOG, CANARY_LOG = "learner.log", "canary.log"
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
-def learner_command(project: str) -> Sequence[str]:
+def learner_command(project: str, task: Task) -> Sequence[str]:
     # -P: never import what lies in the current folder.
-    return (sys.executable, "-P", "-m", "tacit.learner", "--project", project, "--trigger", "nightly")
+    return (sys.executable, "-P", "-m", "tacit.learner", "--project", project, "--task", task, "--trigger", "nightly")
 
 
 def judge_command() -> Sequence[str]:
@@ -123,19 +125,18 @@ class Schedule:
         return min((time for time in times if time is not None), default=None)
 
     async def night(self) -> None:
-        """Learn for each project that has suggestions, one after the other."""
+        """Learn for each project that has suggestions, one after the other; first completions, then answers about errors."""
         try:
             # Before the work: a night that ends badly is not tried again and again.
             await self._store.put(UNENDED, str(await self._unended() + 1))
             await self._store.put(ATTEMPT, datetime.now(UTC).isoformat())
-            projects = await self._store.read(
-                lambda session: session.exec(select(SuggestionRow.project).distinct().order_by(SuggestionRow.project)).all()
-            )
+            columns = (SuggestionRow.project, SuggestionRow.task)
+            found = await self._store.read(lambda session: session.exec(select(*columns).distinct().order_by(*columns)).all())
         except TacitError as error:
             log.error("the learner was not started: %s", error)
             return
-        for project in projects:
-            await self._learn(project)
+        for project, task in found:
+            await self._learn(project, cast(Task, task))
             if self._stopping:
                 return
         try:
@@ -157,20 +158,21 @@ class Schedule:
         if code:
             log.warning("the canaries were not judged (exit code %d); see %s", code, self._home.logs / CANARY_LOG)
 
-    async def _learn(self, project: str) -> None:
+    async def _learn(self, project: str, task: Task) -> None:
         try:
-            self._learner = await self._spawn(self._command(project), LEARNER_LOG)
+            self._learner = await self._spawn(self._command(project, task), LEARNER_LOG)
         except OSError as error:
-            log.error("the learner for project %s could not be started: %s", project, error)
+            log.error("the learner for project %s (%s) could not be started: %s", project, task, error)
             return
         code = await self._learner.wait()
         self._learner = None
         if code in (0, SKIPPED, REFUSED):
             last = await self._runs.last()
-            log.info("the learner for project %s has ended%s", project, f": {last.state}" if last else "")
+            log.info("the learner for project %s (%s) has ended%s", project, task, f": {last.state}" if last else "")
         else:
             log.warning(
-                "the learner for project %s ended with exit code %d; see %s", project, code, self._home.logs / LEARNER_LOG
+                "the learner for project %s (%s) ended with exit code %d; see %s",
+                *(project, task, code, self._home.logs / LEARNER_LOG),
             )
 
     async def _spawn(self, command: Sequence[str], name: str) -> asyncio.subprocess.Process:

@@ -39,6 +39,9 @@ class Settings(BaseModel):
     """What the learner optimises."""
     min_samples: int = Field(default=200, ge=1)
     """A night with fewer labelled suggestions is skipped."""
+    min_debug_samples: int = Field(default=50, ge=1)
+    """The same of answers about errors. Fewer, since people ask far less often than they are shown completions, and one answer is
+    up to three draws of a hundred tokens: fifty hold as many as a thousand completions, and leave eight to be held out."""
     canary_share: float = Field(default=0.10, ge=0, le=0.5)
     """Share of a project's sessions that a version gets first which the gate could not judge; 0: it serves all at once."""
     reward_model: Literal["trees", "lora"] = "trees"

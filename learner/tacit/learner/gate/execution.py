@@ -1,4 +1,4 @@
-"""Step 3 of the gate: programs with a hole, filled by both policies and run. Pure: outcomes in, a check out.
+"""Step 3 of the gate: programs with a hole or a bug, completed by both policies and run. Pure: outcomes in, a check out.
 
 LEARNING.md's bound, a loss of at most 1.5 points with 95 % confidence, needs thousands of tasks: with 24, one task is 4 points.
 At this size a loss is refused if it can be told from chance (the upper end of the paired 95 % interval is below zero), or if
@@ -23,8 +23,8 @@ class Executed:
     candidate: bool
 
 
-def execution(tasks: Sequence[Executed], seed: int = 0) -> Check:
-    """pass@1, greedy."""
+def execution(tasks: Sequence[Executed], seed: int = 0, flaw: str = "hole") -> Check:
+    """pass@1, greedy. flaw: what the programs had."""
     if not tasks:
         return Check(NAME, "refused", "No program was run: nothing is known about what the candidate's code does.")
     before = sum(t.serving for t in tasks) / len(tasks)
@@ -34,8 +34,8 @@ def execution(tasks: Sequence[Executed], seed: int = 0) -> Check:
     )
     passed = delta.high >= 0 and delta.mean >= -PASS_SLACK
     message = (
-        f"Of {len(tasks)} programs with a hole, {100 * before:.0f} % ran right before, {100 * after:.0f} % after (95 % interval "
-        f"of the change {100 * delta.low:+.0f} to {100 * delta.high:+.0f} points)."
+        f"Of {len(tasks)} programs with a {flaw}, {100 * before:.0f} % ran right before, {100 * after:.0f} % after (95 % "
+        f"interval of the change {100 * delta.low:+.0f} to {100 * delta.high:+.0f} points)."
     )
     if not passed:
         lost = ", ".join(t.task for t in tasks if t.serving and not t.candidate)

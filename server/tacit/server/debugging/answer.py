@@ -8,13 +8,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tacit.protocol.fix_prompt import FENCE, code_span
 from tacit.server.debugging.region import FUNCTIONS, IMPORTS, Region, name_of
 from tacit.server.syntax import GRAMMARS, new_parser
 
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-FENCE: Final = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*$", re.MULTILINE)
 LONGEST_REASON: Final = 200
 _SENTENCE = re.compile(r"(?<=[^A-Z.][.!?])\s+(?=[A-Z`])")
 _LABEL = re.compile(r"^\W*(?:reason|problem|cause|the problem|fix|explanation|issue)[\s*]*:[\s*]*", re.IGNORECASE)
@@ -34,18 +34,15 @@ class Written:
 
 def read(text: str) -> Written:
     """The answer's first sentence and its first code block. UnusableAnswer: there is none."""
-    fences = list(FENCE.finditer(text))
-    if not fences:
-        raise UnusableAnswer("The answer has no code block.")
-    first = fences[0]
-    mark = first[1][:3]
-    closing = next((fence for fence in fences[1:] if fence[1].startswith(mark)), None)
-    if closing is None:
-        raise UnusableAnswer("The code block of the answer does not end.")
-    code = text[first.end() + 1 : closing.start()]
+    span = code_span(text)
+    if span is None:
+        missing = "has no code block" if FENCE.search(text) is None else "has a code block that does not end"
+        raise UnusableAnswer(f"The answer {missing}.")
+    code = text[span[0] : span[1]]
     if not code.strip():
         raise UnusableAnswer("The code block of the answer is empty.")
-    reason = _one_line(text[: first.start()]) or _one_line(text[closing.end() :])
+    # Behind it stands the fence that ends it, which is no sentence.
+    reason = _one_line(text[: span[0]]) or _one_line(text[span[1] :])
     return Written(reason, code if code.endswith("\n") else code + "\n")
 
 

@@ -144,7 +144,7 @@ class DebugService:
                     pass
             drawing.shown = False
             if drawing.finish == "deadline":
-                drawing.checks = (_format("The time was up before it was written."),)
+                drawing.checks = (_late("The time was up before it was written."),)
                 break
             try:
                 written = read(drawing.text)
@@ -189,7 +189,7 @@ class DebugService:
             async with asyncio.timeout(max(0.0, self._left(work))):
                 return await checker.check(changed, edits)
         except TimeoutError:
-            return (_format("The time was up before it was checked."),)
+            return (_late("The time was up before it was checked."),)
 
     async def _prompt(self, work: _Work, region: Region | None, longest: int) -> prompting.Prompt:
         prompt = await prompting.fitted(work.request, region, self._settings.context_tokens - longest, self._count)
@@ -278,6 +278,10 @@ def _clean(request: DebugRequest) -> DebugRequest:
 
 def _format(note: str) -> Check:
     return Check(name="format", result="failed", note=note)
+
+
+def _late(note: str) -> Check:
+    return Check(name="time", result="failed", note=note)
 
 
 def _why_withheld(tried: int, late: bool, best: Sequence[Check]) -> str:

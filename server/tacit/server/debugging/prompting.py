@@ -9,13 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tacit.protocol.debugging import DebugRequest, DebugSnippet, Diagnostic, Message
+from tacit.protocol.fix_prompt import SYSTEM, asked, block, said
 from tacit.protocol.traces.reading import read
 from tacit.server.debugging.region import Region, spoken_of
 
-SYSTEM: Final = (
-    "You are a careful debugging assistant inside a code editor. You only rely on the code and messages that you are shown. "
-    "You never invent functions, modules or files."
-)
 SNIPPETS_SHARE: Final = 0.35
 """Of the room, at most, for what is shown besides the file, however much there is."""
 MOST_LINES: Final = 40
@@ -106,28 +103,28 @@ def messages(request: DebugRequest, region: Region | None, extent: Extent) -> li
         parts.append(_file(request, region, extent.lines))
     parts += [_diagnostic(request, diagnostic) for diagnostic in request.diagnostics[:MOST_DIAGNOSTICS]]
     if request.trace:
-        parts.append(f"This is what the program said:\n```text\n{cut_middle(request.trace.strip(), extent.trace)}\n```")
+        parts.append(said(cut_middle(request.trace.strip(), extent.trace)))
     if request.selection is not None and request.text and region is None:
         chosen = _of_file(request, request.selection.start, request.selection.end)
         if chosen.strip():
-            parts.append(f"The developer has selected:\n{_block(request.language, cut_middle(chosen, MOST_TRACE))}")
+            parts.append(f"The developer has selected:\n{block(request.language, cut_middle(chosen, MOST_TRACE))}")
     turns = list(request.turns[len(request.turns) - extent.turns :] if extent.turns else ())
     while turns and turns[0].role == "assistant":
         turns.pop(0)
-    asked = _asked(request, region)
-    said: list[Message] = []
+    question = _asked(request, region)
+    talk: list[Message] = []
     if request.kind == "chat":
-        said = [Message(role=turn.role, text=turn.text) for turn in turns]
+        talk = [Message(role=turn.role, text=turn.text) for turn in turns]
     elif turns:
         parts.append("What was said before:\n" + "\n".join(f"{turn.role}: {cut_middle(turn.text, 1000)}" for turn in turns))
-    if asked:
-        parts.append(asked)
+    if question:
+        parts.append(question)
     context = "\n\n".join(part for part in parts if part)
-    if said and context:
-        said[0] = Message(role="user", text=f"{context}\n\n{said[0].text}")
+    if talk and context:
+        talk[0] = Message(role="user", text=f"{context}\n\n{talk[0].text}")
     elif context:
-        said = [Message(role="user", text=context), *said]
-    return [Message(role="system", text=SYSTEM), *said]
+        talk = [Message(role="user", text=context), *talk]
+    return [Message(role="system", text=SYSTEM), *talk]
 
 
 def _asked(request: DebugRequest, region: Region | None) -> str:
@@ -138,17 +135,8 @@ def _asked(request: DebugRequest, region: Region | None) -> str:
         )
     if region is None:
         return ""
-    what = (
-        f"the whole corrected function `{region.name}`"
-        if region.is_function and region.name
-        else "all of these lines, corrected,"
-    )
-    return (
-        f"This is the code to correct:\n{_block(request.language, request.text[region.start : region.end])}\n\n"
-        f"First write one short sentence that says what is wrong. Then write {what} in one code block. "
-        "Change only what is needed to remove the problem, and keep everything else exactly as it is. "
-        "If an import is missing, write it above."
-    )
+    function = region.name if region.is_function else ""
+    return asked(request.language, request.text[region.start : region.end], function)
 
 
 def retry(finding: str) -> Message:
@@ -169,12 +157,12 @@ def _file(request: DebugRequest, region: Region | None, lines: int) -> str:
         imports = "".join(line for line in above[: max(0, len(above) - lines // 2)] if _imports(line))
         tail = "".join(below[: lines // 2])
         shown = (
-            [f"The file `{request.path}`, above the code in question:\n{_block(request.language, imports + head)}"]
+            [f"The file `{request.path}`, above the code in question:\n{block(request.language, imports + head)}"]
             if head.strip()
             else []
         )
         if tail.strip():
-            shown.append(f"Below it:\n{_block(request.language, tail)}")
+            shown.append(f"Below it:\n{block(request.language, tail)}")
         return "\n\n".join(shown) or f"The file is `{request.path}`."
     start, end = place(request)
     all_lines = text.splitlines(keepends=True)
@@ -183,7 +171,7 @@ def _file(request: DebugRequest, region: Region | None, lines: int) -> str:
     shown_lines = "".join(
         f"{number + request.text_line + 1:>4} {line}" for number, line in enumerate(all_lines[begin:stop], begin)
     )
-    return f"The file `{request.path}` with line numbers:\n{_block(request.language, shown_lines)}"
+    return f"The file `{request.path}` with line numbers:\n{block(request.language, shown_lines)}"
 
 
 def _imports(line: str) -> bool:
@@ -236,21 +224,11 @@ def _snippet(snippet: DebugSnippet) -> str:
     if snippet.first_line is not None:
         place += f" from line {snippet.first_line + 1} on"
     note = f" ({snippet.note})" if snippet.note else ""
-    return f"{_KINDS[snippet.kind]}{place}{note}:\n{_block('', snippet.text)}"
+    return f"{_KINDS[snippet.kind]}{place}{note}:\n{block('', snippet.text)}"
 
 
 def _of_file(request: DebugRequest, start: int, end: int) -> str:
     return request.text[max(0, start - request.text_start) : max(0, end - request.text_start)]
-
-
-def _block(language: str, text: str) -> str:
-    """A fenced block; the fence is longer than any in the text."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    name = {"javascriptreact": "jsx", "typescriptreact": "tsx", "plaintext": ""}.get(language, language)
-    body = text.strip("\n")
-    return f"{fence}{name}\n{body}\n{fence}"
 
 
 def cut_middle(text: str, most: int) -> str:
