@@ -154,6 +154,45 @@ def gate(
     _finish(model, lambda progress: measure.run(options, model, progress), json)
 
 
+@bench.command()
+def debug(
+    each: Annotated[int, typer.Option(min=1, max=204, help="How many bugs of each language.")] = 10,
+    languages: Annotated[
+        str, typer.Option(help="LSP ids with commas between them: of which languages.")
+    ] = "python,javascript,java,cpp,rust",
+    half: Annotated[str, typer.Option(help="`first` or `second`: only bugs of that half of the problems.")] = "",
+    minutes: Annotated[float, typer.Option(min=0, max=6000, help="After these no other bug is begun; 0: no limit.")] = 0,
+    seconds: Annotated[float, typer.Option(min=1, max=1800, help="For one answer, of either way.")] = 300,
+    candidates: Annotated[int, typer.Option(min=1, max=8, help="The product draws so many at most until one passes.")] = 3,
+    quick: Annotated[bool, typer.Option("--quick", help="One bug of Python and of JavaScript, to see that it runs.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", file_okay=False, help="Keep answers there; run again, it goes on where it was.")
+    ] = None,
+    seed: Seed = 1,
+    model: Model = "auto",
+    json: Json = None,
+) -> None:
+    """Bugs of public benchmarks, run in the sandbox: the bare model beside the product's Fix. TACIT_DATA: their folder."""
+    from tacit.bench import debug as measure
+    from tacit.bench.infill_cases import data_folder
+    from tacit.protocol.errors import BadRequest
+
+    if half not in ("", "first", "second"):
+        raise BadRequest(f"There is no half `{half}`.", mend="There are `first` and `second`.")
+    options = measure.Options(
+        each=1 if quick else each,
+        languages=measure.QUICK if quick else tuple(one.strip() for one in languages.split(",") if one.strip()),
+        half="first" if half == "first" else "second" if half == "second" else None,
+        minutes=minutes or None,
+        seconds=seconds,
+        candidates=candidates,
+        folder=folder,
+        seed=seed,
+    )
+    plan = measure.chosen(data_folder(), options)
+    _finish(model, lambda progress: measure.run(plan, model, progress), json)
+
+
 def _finish(model: str | None, run: Callable[[Callable[[str, int, int], None]], "Report"], json: Path | None) -> None:
     """Fetch the model first, so that nothing waits for it while it is measured; then run, print, write. None: no model."""
     from rich.console import Console
