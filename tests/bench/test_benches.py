@@ -58,3 +58,17 @@ def test_swap_moves_back_and_forth_without_a_failure(tmp_path: Path, tiny_model:
         assert found[name]["met"], report
     assert rows(report)["rollback"]["n"] == 1
     assert rows(report)["answers meanwhile, 2 streams"]["n"] >= 6
+
+
+@pytest.mark.timeout(900)
+def test_train_runs_both_trainers_on_the_same_texts(tmp_path: Path, tiny_model: Path) -> None:
+    report = run(
+        tmp_path, "train", "--objective", "sft", "--samples", "8", "--repeats", "1", "--batch", "4", "--rank", "4",
+        "--prefix-chars", "80", "--model", str(tiny_model),
+    )  # fmt: skip
+    found = rows(report)
+    assert set(found) == {"sft", "TRL SFT, padded", "TRL SFT, padding-free"}
+    assert len({(row["texts"], row["tokens"]) for row in found.values()}) == 1 and found["sft"]["tokens"] > 100
+    assert all(row["tok/s"] > 0 and row["peak MiB"] > 100 for row in found.values())
+    assert found["sft"]["references"] > 0 and found["TRL SFT, padded"]["references"] == 0
+    assert any(name.startswith("sft: seconds for each second of TRL SFT") for name in goals(report))

@@ -193,6 +193,27 @@ def debug(
     _finish(model, lambda progress: measure.run(plan, model, progress), json)
 
 
+@bench.command()
+def train(
+    objective: Annotated[str, typer.Option(help="`sft`, `kto`, `topr`, each beside TRL's trainer, or `all`.")] = "all",
+    samples: Annotated[int, typer.Option(min=4, max=2000, help="How many suggestions to learn from.")] = 24,
+    repeats: Annotated[int, typer.Option(min=1, max=50, help="Rounds, in each of which every trainer runs once.")] = 3,
+    batch: Annotated[int, typer.Option(min=2, max=256, help="Samples of one step.")] = 8,
+    rank: Annotated[int, typer.Option(min=1, max=256, help="Of the LoRA matrices.")] = 16,
+    prefix_chars: Annotated[int, typer.Option(min=40, max=100_000, help="Code before the cursor, in each prompt.")] = 1500,
+    max_length: Annotated[int, typer.Option(min=64, max=32_768, help="Tokens; longer samples are left out.")] = 1024,
+    seed: Seed = 1,
+    model: Model = "auto",
+    json: Json = None,
+) -> None:
+    """Our trainer beside TRL's SFT and KTO trainers: tokens per second, peak memory; on a GPU also its utilisation."""
+    from tacit.bench import train as measure
+
+    arms = measure.chosen(objective)
+    options = measure.Options(samples, repeats, batch, rank, max_length, prefix_chars, seed=seed)
+    _finish(model, lambda progress: measure.run(arms, options, model, progress), json)
+
+
 def _finish(model: str | None, run: Callable[[Callable[[str, int, int], None]], "Report"], json: Path | None) -> None:
     """Fetch the model first, so that nothing waits for it while it is measured; then run, print, write. None: no model."""
     from rich.console import Console

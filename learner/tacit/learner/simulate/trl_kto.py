@@ -70,24 +70,30 @@ def train(
     disable_progress_bars()
     with tempfile.TemporaryDirectory(prefix="tacit-trl-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        options = KTOConfig(
-            folder,
-            per_device_train_batch_size=settings.batch,
-            num_train_epochs=settings.epochs,
-            learning_rate=settings.learning_rate,
-            max_grad_norm=settings.grad_norm,
-            warmup_steps=settings.warm_up,
-            max_length=None,
-            seed=settings.seed,
-            use_cpu=policy.device.type == "cpu",
-            bf16=True,
-            gradient_checkpointing=False,
-            report_to=[],
-            save_strategy="no",
-            logging_strategy="no",
-            disable_tqdm=True,
-        )
-        trainer = Tokenised(policy.generator(), args=options, train_dataset=Dataset.from_list(found), processing_class=tokenizer)
+        config = KTOConfig(folder, **options(settings, policy.device.type))
+        trainer = Tokenised(policy.generator(), args=config, train_dataset=Dataset.from_list(found), processing_class=tokenizer)
         trainer.add_callback(Told())
         trainer.train()
         return int(trainer.state.global_step)
+
+
+def options(settings: TrainSettings, device: str) -> dict[str, Any]:
+    """What any of TRL's trainers is told here: a night's batch, epochs and rate, bf16; nothing saved, nothing logged, no
+    activation computed twice. device: torch's type."""
+    return {
+        "per_device_train_batch_size": settings.batch,
+        "num_train_epochs": settings.epochs,
+        "learning_rate": settings.learning_rate,
+        "max_grad_norm": settings.grad_norm,
+        "warmup_steps": settings.warm_up,
+        "max_length": None,
+        "seed": settings.seed,
+        "use_cpu": device == "cpu",
+        "bf16": True,
+        "gradient_checkpointing": False,
+        "dataloader_pin_memory": device != "cpu",
+        "report_to": [],
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "disable_tqdm": True,
+    }
