@@ -14,6 +14,7 @@ from lsprotocol import types
 
 from tacit.lsp.clock import SessionClock
 from tacit.lsp.debugging.actions import Client, Question
+from tacit.lsp.debugging.applying import Applying
 from tacit.lsp.debugging.chat import Chat
 from tacit.lsp.debugging.debugging import Debugging
 from tacit.lsp.debugging.surroundings import Surroundings
@@ -185,9 +186,10 @@ async def debugging_bench(root: Path, client: Client | None = None, text: str = 
             place = workspace.place(of)
             return place, bench.refusal or place.refused
 
+        client = client or Client(literals=True, resolves=True, versions=True, applies=True, progress=True)
         debugging = Debugging(
             lsp,
-            client or Client(literals=True, resolves=True, versions=True, applies=True, progress=True),
+            client,
             documents,
             feedback,
             Link(http),  # type: ignore[arg-type]
@@ -197,6 +199,16 @@ async def debugging_bench(root: Path, client: Client | None = None, text: str = 
             place=workspace.place,
             refusal=refusal,
             may_record=lambda of: True,
+            applying=Applying(
+                lsp,
+                client,
+                documents,
+                feedback,
+                clock,
+                "session-0001",
+                refusal=refusal,
+                watch=lambda *about: debugging.watch(*about),
+            ),
             surroundings=Surroundings(documents, workspace, lambda: bench.settings.snippet_tokens != 0),
         )
         chat = Chat(lsp, debugging, documents, refusal)

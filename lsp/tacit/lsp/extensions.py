@@ -11,6 +11,7 @@ DID_REJECT: Final = "tacit/didRejectCompletion"
 RATE: Final = "tacit/rate"
 COUNTERS: Final = "tacit/counters"
 CHAT: Final = "tacit/chat"
+APPLY_BLOCK: Final = "tacit/applyBlock"
 DIAGNOSTICS: Final = "tacit/diagnostics"
 """`textDocument/publishDiagnostics`, the other way round: a plugin passes on what other servers say."""
 
@@ -84,6 +85,20 @@ class ChatParams:
     work_done_token: types.ProgressToken | None = None
 
 
+@attrs.define
+class ApplyBlockParams:
+    """A code block of an answer is to be put into the document, where it belongs."""
+
+    block: int = 0
+    """Which of the answer's, from 0."""
+    suggestion_id: str | None = None
+    """Of the answer; None: the last one."""
+    text_document: types.TextDocumentIdentifier | None = None
+    """None: what was asked about."""
+    range: types.Range | None = None
+    """The selection or the cursor there; None: as it was when it was asked."""
+
+
 MESSAGES: Final[dict[str, Any]] = {
     DID_SHOW: Notification[SuggestionParams],
     DID_PARTIALLY_ACCEPT: Notification[PartiallyAcceptedParams],
@@ -91,7 +106,12 @@ MESSAGES: Final[dict[str, Any]] = {
     RATE: Notification[RateParams],
     DIAGNOSTICS: Notification[types.PublishDiagnosticsParams],
     CHAT: Request[ChatParams],
+    APPLY_BLOCK: Request[ApplyBlockParams],
 }
 
-REQUESTS: Final[dict[str, Any]] = {RATE: Request[RateParams], CHAT: Request[ChatParams]}
+REQUESTS: Final[dict[str, Any]] = {
+    RATE: Request[RateParams],
+    CHAT: Request[ChatParams],
+    APPLY_BLOCK: Request[ApplyBlockParams],
+}
 """What is asked. A rating may be told as well; asked, the answer is a sentence for the user."""

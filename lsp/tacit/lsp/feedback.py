@@ -152,6 +152,17 @@ class Feedback:
         if (tracker := self._trackers.get(uri)) is not None:
             self._say(tracker.propose(suggestion_id, text, left, right, now), now)
 
+    def proposed_again(self, uri: str, suggestion_id: str, text: str, left: int, right: int, event: "Event") -> None:
+        """A part of an answer that was shown before becomes a change: as `proposed`, and what becomes of it is told of that
+        answer. event: the record of it, kept if the answer's was."""
+        now = self._clock.now()
+        if (known := self._known.get(suggestion_id)) is None:
+            return
+        self._know(suggestion_id, _Known(uri, known.recorded, len(unified(text)), known.before))
+        self.note(suggestion_id, event)
+        if (tracker := self._trackers.get(uri)) is not None:
+            self._say(tracker.propose(suggestion_id, text, left, right, now), now)
+
     def not_applied(self, suggestion_id: str) -> None:
         """The editor says so of a change that it got."""
         now = self._clock.now()

@@ -18,7 +18,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
 from tacit.lsp import completion_source
-from tacit.lsp.extensions import CHAT, COUNTERS, DIAGNOSTICS, DID_PARTIALLY_ACCEPT, DID_REJECT, DID_SHOW, RATE
+from tacit.lsp.extensions import APPLY_BLOCK, CHAT, COUNTERS, DIAGNOSTICS, DID_PARTIALLY_ACCEPT, DID_REJECT, DID_SHOW, RATE
 from tacit.lsp.rpc import Server
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class TacitServer(Server):
             types.WORKSPACE_EXECUTE_COMMAND: lambda params: self._execute(params),
             types.WINDOW_WORK_DONE_PROGRESS_CANCEL: lambda params: self._session.debugging.works.cancel(params.token),
             CHAT: lambda params: self._session.chat.ask(params),
+            APPLY_BLOCK: lambda params: self._session.debugging.applying.apply(params),
             DID_SHOW: lambda params: self._session.did_show(params),
             DID_PARTIALLY_ACCEPT: lambda params: self._session.did_partially_accept(params),
             DID_REJECT: lambda params: self._session.did_reject(params),
@@ -82,6 +83,7 @@ class TacitServer(Server):
             "tacit.accepted": lambda *arguments: self._session.accepted(*arguments),
             "tacit.rate": lambda *arguments: self._session.rate_by_command(*arguments),
             "tacit.reportBad": lambda *arguments: self._session.report_bad(*arguments),
+            "tacit.applyBlock": lambda params=None, *_: self._session.apply_by_command(params),
             "tacit.pause": lambda *arguments: self._session.pause(),
             "tacit.resume": lambda *arguments: self._session.resume(),
             "tacit.fix": lambda question=None, *_, token=None: self._session.fix_by_command(question, token),

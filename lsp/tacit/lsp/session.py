@@ -21,12 +21,13 @@ from tacit.lsp.completion import Completion
 from tacit.lsp.connection import ServerConnection
 from tacit.lsp.consent import Consent
 from tacit.lsp.debugging.actions import Client, Question
+from tacit.lsp.debugging.applying import Applying
 from tacit.lsp.debugging.chat import Chat
 from tacit.lsp.debugging.debugging import Debugging
 from tacit.lsp.debugging.surroundings import Surroundings
 from tacit.lsp.delivery import Delivery
 from tacit.lsp.documents import Document, unusable, well_formed
-from tacit.lsp.extensions import Flag, PartiallyAcceptedParams, RateParams, SuggestionParams
+from tacit.lsp.extensions import ApplyBlockParams, Flag, PartiallyAcceptedParams, RateParams, SuggestionParams
 from tacit.lsp.feedback import Feedback
 from tacit.lsp.gathering.diagnostics import Complaint
 from tacit.lsp.gathering.gatherer import Gatherer
@@ -90,9 +91,10 @@ class Session:
             may_record=self._recorded,
             gathered=self._gatherer.snippets,
         )
+        client = Client.of(params.capabilities)
         self.debugging = Debugging(
             lsp,
-            Client.of(params.capabilities),
+            client,
             self._documents,
             self._feedback,
             self._server,
@@ -102,6 +104,16 @@ class Session:
             place=self._workspace.place,
             refusal=self._refusal,
             may_record=self._recorded,
+            applying=Applying(
+                lsp,
+                client,
+                self._documents,
+                self._feedback,
+                self._clock,
+                session_id,
+                refusal=self._refusal,
+                watch=lambda *about: self.debugging.watch(*about),
+            ),
             surroundings=Surroundings(
                 self._documents, self._workspace, lambda: self._settings.snippet_tokens != 0, self._gatherer.about
             ),
@@ -379,6 +391,9 @@ class Session:
         self, question: object, token: types.ProgressToken | None
     ) -> Coroutine[Any, Any, dict[str, Any] | None]:
         return self.debugging.explain(self._lsp.read(question, Question), token)
+
+    def apply_by_command(self, params: object) -> Coroutine[Any, Any, None]:
+        return self.debugging.apply(self._lsp.read(params or {}, ApplyBlockParams))
 
     def pause(self) -> None:
         # What was written before it is recorded.

@@ -106,6 +106,9 @@ class Chat:
             "conversationId": name,
             "suggestionId": answer.suggestion_id,
             "text": answer.words,
+            "blocks": self._debugging.applying.answered(
+                answer.suggestion_id, answer.words, talk.uri, talk.range, talk.diagnostics
+            ),
             "policyVersion": answer.policy_version,
         }
 

@@ -18,12 +18,14 @@ from tacit.lsp.clock import SessionClock
 from tacit.lsp.connection import ServerConnection
 from tacit.lsp.debugging.actions import Client, Question, offered, relevant
 from tacit.lsp.debugging.answer import Answer, ask, record
+from tacit.lsp.debugging.applying import Applying
 from tacit.lsp.debugging.edit import Change, change_of
 from tacit.lsp.debugging.problems import Asked, LineOf, Problems, Spot, key_of, lines_of, spot_of
 from tacit.lsp.debugging.request import masked_spans, window, wired
 from tacit.lsp.debugging.surroundings import Surroundings
 from tacit.lsp.debugging.work import Say, Works
 from tacit.lsp.documents import Document, Step
+from tacit.lsp.extensions import ApplyBlockParams
 from tacit.lsp.feedback import Feedback
 from tacit.lsp.rpc import Server
 from tacit.lsp.settings import Settings
@@ -60,6 +62,7 @@ class Debugging:
         place: Callable[[str], Place],
         refusal: Callable[[str], tuple[Place, str]],
         may_record: Callable[[str], bool],
+        applying: Applying,
         surroundings: Surroundings,
     ) -> None:
         """refusal, may_record: as completion has them."""
@@ -75,6 +78,7 @@ class Debugging:
         self._place = place
         self._refusal = refusal
         self._may_record = may_record
+        self.applying = applying
         self._surroundings = surroundings
         self._problems = Problems()
         self._mine: set[str] = set()
@@ -175,7 +179,15 @@ class Debugging:
         self.answered(document.uri, request, answer, masked=masked, about=about, spot=spot, at=at)
         if question.show:
             self._tell(types.MessageType.Info, answer.words.strip() or "The model had nothing to say.")
-        return {"suggestionId": answer.suggestion_id, "text": answer.words, "policyVersion": answer.policy_version}
+        blocks = self.applying.answered(answer.suggestion_id, answer.words, document.uri, question.range, about)
+        told = {"suggestionId": answer.suggestion_id, "text": answer.words, "policyVersion": answer.policy_version}
+        return {**told, "blocks": blocks}
+
+    async def apply(self, params: ApplyBlockParams) -> None:
+        """A code block, by command: what became of it as a message."""
+        told = await self.applying.apply(params)
+        kind = types.MessageType.Info if told["applied"] else types.MessageType.Warning
+        self._tell(kind, told["message"])
 
     # What the chat needs too
 
@@ -275,6 +287,10 @@ class Debugging:
     def reported(self, uri: str, where: types.Range, given: Sequence[types.Diagnostic] | None) -> list[types.Diagnostic]:
         """What is reported there: as the editor says it now, else as a plugin passed it on."""
         return relevant(given or self._problems.known(uri), where)
+
+    def watch(self, suggestion_id: str, uri: str, about: types.Diagnostic, span: tuple[int, int], document: Document) -> None:
+        """Whether it is gone once these lines have been changed."""
+        self._problems.watch(suggestion_id, uri, about, span, lines_of(document))
 
     # A fix
 
