@@ -17,6 +17,7 @@ def test_every_option_can_be_set_in_camel_case() -> None:
         "prefetch": False,
         "deadlineMs": 3000,
         "debugDeadlineMs": 30_000,
+        "debugRunTests": True,
         "timeScale": 60,
         "maxPrefixChars": 900,
         "maxSuffixChars": 90,
@@ -24,7 +25,7 @@ def test_every_option_can_be_set_in_camel_case() -> None:
         "startServer": False,
         "completionSource": True,
     }
-    expected = Settings(False, "off", 40, "quiet", False, 3000, 30_000, 60.0, 900, 90, 300, False, True)
+    expected = Settings(False, "off", 40, "quiet", False, 3000, 30_000, True, 60.0, 900, 90, 300, False, True)
     assert read(options, Settings()) == (expected, [])
     assert read({"tacit": options}, Settings()) == (expected, [])
 

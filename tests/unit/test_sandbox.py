@@ -10,8 +10,9 @@ import pytest
 from bubblewrap_here import bubblewrap
 
 from tacit.learner import sandbox
-from tacit.learner.forbidden_calls import MACHINES, REFUSED, bpf_filter
 from tacit.learner.infill_tasks import TASKS
+from tacit.sandbox import walls
+from tacit.sandbox.forbidden_calls import MACHINES, REFUSED, bpf_filter
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_where_calls_are_not_known_nothing_runs(monkeypatch: pytest.MonkeyPatch)
     def unknown() -> bytes:
         return bpf_filter("riscv64")
 
-    monkeypatch.setattr(sandbox, "bpf_filter", unknown)
+    monkeypatch.setattr(walls, "bpf_filter", unknown)
     sandbox.missing.cache_clear()
     try:
         assert "riscv64" in sandbox.missing()

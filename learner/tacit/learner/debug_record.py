@@ -52,6 +52,8 @@ def evidence_of(record: SuggestionRecord) -> Evidence:
     latest = max(spans, key=lambda event: event.elapsed_ms, default=None)
     rerun = max((event for event in events if isinstance(event, Reran)), key=lambda event: event.elapsed_ms, default=None)
     tests_before, tests_after = _rerun_tests(rerun) if rerun is not None else (None, None)
+    if tests_after is None:
+        tests_before, tests_after = suites_of(debug.checks, trace=bool(debug.trace))
     rating = next((event for event in reversed(events) if isinstance(event, Rated)), None)
     # Of an answer, what was put into the file is one of its code blocks.
     block = next((event for event in reversed(events) if isinstance(event, BlockProposed)), None)
@@ -69,7 +71,7 @@ def evidence_of(record: SuggestionRecord) -> Evidence:
         parses=_result(debug.checks, "parses"),
         raises=rerun.raised or None if rerun is not None else None,
         tests_before=tests_before,
-        tests_after=tests_after or _tests(debug.checks, trace=bool(debug.trace)),
+        tests_after=tests_after,
         applied=True if accepted else False if rejected else None,
         undone=any(isinstance(event, Undone) for event in events),
         kept=1 - edit_distance(block.text if block is not None else suggestion.text, latest.span_text or "")
@@ -98,6 +100,7 @@ def evidence_of_draw(record: SuggestionRecord, draw: Draw) -> Evidence | None:
         return None
     code = code_of(draw.messages) or ""
     span = code_span(draw.text)
+    tests = suites_of(draw.checks, trace=True)
     changed = draw.text[span[0] : span[1]].strip("\n") if span is not None and "format" not in failed else None
     return Evidence(
         problem=problem_of(debug),
@@ -109,7 +112,8 @@ def evidence_of_draw(record: SuggestionRecord, draw: Draw) -> Evidence | None:
         parses=_result(draw.checks, "parses"),
         # A name that nothing defines is raised, or stops the compiler, where it is reached.
         raises="NameError" if "names" in failed else None,
-        tests_after=_tests(draw.checks, trace=True),
+        tests_before=tests[0],
+        tests_after=tests[1],
         applied=True,
         diagnostic_gone=_result(draw.checks, "diagnostic"),
     )
@@ -144,11 +148,26 @@ def _result(checks: tuple[Check, ...], name: Literal["parses", "tests", "diagnos
     return None if result == "unchecked" else result == "passed"
 
 
-def _tests(checks: tuple[Check, ...], *, trace: bool) -> SuiteRun | None:
+def suites_of(checks: tuple[Check, ...], *, trace: bool) -> tuple[SuiteRun | None, SuiteRun | None]:
+    """The covering tests that the server ran, before and after. trace: something had failed. A record without names says only
+    whether they passed."""
+    runs = next((check.runs for check in checks if check.name == "tests" and check.runs is not None), None)
+    if runs is not None:
+        return (
+            _suite(runs.before_passed, runs.before_failed),
+            _suite(runs.after_passed, runs.after_failed),
+        )
     passed = _result(checks, "tests")
     if passed is False:
-        return SuiteRun(failed=frozenset({COVERING}))
-    return SuiteRun(passed=frozenset({COVERING})) if passed and trace else None
+        return None, SuiteRun(failed=frozenset({COVERING}))
+    return None, SuiteRun(passed=frozenset({COVERING})) if passed and trace else None
+
+
+def _suite(passed: tuple[str, ...], failed: tuple[str, ...]) -> SuiteRun:
+    """Without run times: those of a developer's machine are mostly of what else it does."""
+    # A test's name begins with its file.
+    paths = {name: name.partition("::")[0] for name in (*passed, *failed) if "::" in name}
+    return SuiteRun(frozenset(passed), frozenset(failed), paths)
 
 
 def _rerun_tests(event: Reran) -> tuple[SuiteRun | None, SuiteRun | None]:

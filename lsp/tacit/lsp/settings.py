@@ -31,6 +31,8 @@ class Settings:
     """When it passes, the answer is what there is, or nothing."""
     debug_deadline_ms: int = 120_000
     """The same for a fix, an explanation and an answer of the chat."""
+    debug_run_tests: bool = False
+    """A fix is checked by the covering tests as well: the workspace's own code is run, in a sandbox."""
     time_scale: float = 1.0
     """How many session seconds pass in a real one; more than 1 in scripted replays."""
     max_prefix_chars: int = 0
@@ -88,6 +90,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "prefetch": _flag,
     "deadline_ms": _whole(100, 120_000),
     "debug_deadline_ms": _whole(100, 1_800_000),
+    "debug_run_tests": _flag,
     "time_scale": _scale,
     "max_prefix_chars": _whole(0, 200_000),
     "max_suffix_chars": _whole(0, 200_000),

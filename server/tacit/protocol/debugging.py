@@ -115,6 +115,8 @@ class DebugRequest(Wire):
     """Oldest first. For `chat` the last is the developer's question; for the others what was said before."""
     snippets: tuple[DebugSnippet, ...] = Field(default=(), max_length=64)
     """The most useful first: the last are dropped first."""
+    run_tests: bool = False
+    """A fix is checked by the covering tests, too, in a sandbox: the workspace's own code is run there."""
     record: bool = False
     """Recording is on: `done` brings each draw whole. Off: it brings none."""
     candidates: int = Field(default=3, ge=1, le=8)
@@ -167,6 +169,18 @@ class TextDelta(Wire):
     text: str
 
 
+class CoveringRuns(Wire):
+    """The covering tests with the file as it was, and with a candidate: names as the runner has them, the file first."""
+
+    before_passed: tuple[str, ...] = ()
+    before_failed: tuple[str, ...] = ()
+    """Files that could not be read are among them."""
+    after_passed: tuple[str, ...] = ()
+    after_failed: tuple[str, ...] = ()
+    before_seconds: float = Field(default=0.0, ge=0)
+    after_seconds: float = Field(default=0.0, ge=0)
+
+
 class Check(Wire):
     """One thing that was looked at before a fix is shown."""
 
@@ -178,6 +192,8 @@ class Check(Wire):
     result: Literal["passed", "failed", "unchecked"]
     note: str
     """A sentence: what was found, by which tool, or why it could not be checked."""
+    runs: CoveringRuns | None = None
+    """Of `tests`; None: they were not run."""
 
 
 class ProposedEdit(Span):

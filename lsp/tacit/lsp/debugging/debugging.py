@@ -275,6 +275,7 @@ class Debugging:
                 "selection": Span(start=min(at, end), end=max(at, end)) if where is not None and at != end else None,
                 "diagnostics": about,
                 "snippets": snippets,
+                "run_tests": kind == "fix" and self._settings().debug_run_tests,
                 "record": self._may_record(document.uri) and folder is not None and folder.project is not None,
             }
         elif trace or turns:
@@ -403,6 +404,7 @@ def _proposed(answer: Answer) -> str:
     assert proposal is not None
     unchecked = [check.note for check in proposal.checks if check.result == "unchecked"]
     words = [f"Fix: {' '.join(proposal.reason.split())} (confidence {proposal.confidence:.0%})."]
+    words += [check.note for check in proposal.checks if check.name == "tests" and check.result == "passed"]
     if unchecked:
         words.append("Not checked: " + " ".join(unchecked))
     return " ".join(words)

@@ -46,6 +46,8 @@ WARMER = 0.8
 """Temperature of the third draw and later ones: what two cooler ones did not find is looked for farther away."""
 UNCHECKED_WORTH = {"names": 0.8, "diagnostic": 0.8, "tests": 0.95, "parses": 0.7}
 """What is left of the confidence for each check that could not be made."""
+DOUBT_LEFT = {"mended": 0.4, "passing": 0.8}
+"""What is left of the doubt when tests that failed pass now, or when all that passed still do."""
 
 
 @dataclass(slots=True)
@@ -187,7 +189,7 @@ class DebugService:
     async def _checked(self, work: _Work, checker: Checker, changed: str, edits: Sequence[Edit]) -> tuple[Check, ...]:
         try:
             async with asyncio.timeout(max(0.0, self._left(work))):
-                return await checker.check(changed, edits)
+                return await checker.check(changed, edits, self._left(work))
         except TimeoutError:
             return (_late("The time was up before it was checked."),)
 
@@ -305,6 +307,9 @@ def _confidence(drawing: _Drawing, old: str) -> float:
     for check in drawing.checks:
         if check.result == "unchecked":
             found *= UNCHECKED_WORTH.get(check.name, 1.0)
+        elif check.runs is not None and check.result == "passed":
+            mended = not frozenset(check.runs.after_passed) <= frozenset(check.runs.before_passed)
+            found = 1 - (1 - found) * DOUBT_LEFT["mended" if mended else "passing"]
     return round(min(1.0, max(0.0, found)), 3)
 
 

@@ -1,6 +1,7 @@
 """All checks of one candidate, the cheap ones first; nothing is checked any more once one has failed. Starts checking tools."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,8 +11,7 @@ from tacit.server.debugging.complaints import Said, diagnostic_check, names_chec
 from tacit.server.debugging.edits import Edit
 from tacit.server.debugging.naming import Naming
 from tacit.server.debugging.region import Region
-
-TESTS_NOT_RUN = "The tests were not run."
+from tacit.server.debugging.running import SECONDS, CoveringTests
 
 
 @dataclass(slots=True)
@@ -23,12 +23,15 @@ class Checker:
     """As it was sent, and as the model saw it."""
     region: Region
     _naming: Naming = field(init=False)
+    _tests: CoveringTests = field(init=False)
 
     def __post_init__(self) -> None:
         self._naming = Naming(self.request, self.text)
+        self._tests = CoveringTests(self.request, self.text)
 
-    async def check(self, changed: str, edits: Sequence[Edit]) -> tuple[Check, ...]:
-        """In the order in which they were made; the last is the one that failed, if one did."""
+    async def check(self, changed: str, edits: Sequence[Edit], left: float = SECONDS) -> tuple[Check, ...]:
+        """In the order in which they were made; the last is the one that failed, if one did. left: seconds that there are."""
+        began = time.monotonic()
         found = [checks.scope(self.text, changed, self.region, edits, self.request.masked, self._unresolved())]
         if not checks.passed(found):
             return tuple(found)
@@ -48,7 +51,7 @@ class Checker:
             first, last = (self._line(diagnostic.start), self._line(diagnostic.end)) if diagnostic else (0, 0)
             found.append(diagnostic_check(compared, diagnostic, first, last, self._marked()))
         if checks.passed(found):
-            found.append(checks.unchecked("tests", TESTS_NOT_RUN))
+            found.append(await self._tests.check(changed, left - (time.monotonic() - began)))
         return tuple(found)
 
     def _unresolved(self) -> tuple[str, ...]:

@@ -1,0 +1,107 @@
+"""Programs that run inside the sandbox, as text: they copy the workspace, run the tests of some files, and say how each ended.
+
+Nothing is imported from here inside: there is only Python's standard library, of this Python and of the workspace's.
+"""
+
+from typing import Final
+
+WORKSPACE: Final = "/workspace"
+"""Where the copy of the workspace is bound, read-only."""
+
+RUN: Final = """
+import json, os, shutil, signal, subprocess, sys, time
+import xml.etree.ElementTree as tree
+
+told = json.loads(sys.stdin.read())
+root, result = told["root"], "/tmp/result"
+for folder, folders, names in os.walk("/workspace"):
+    below = os.path.join(root, os.path.relpath(folder, "/workspace"))
+    os.makedirs(below, exist_ok=True)
+    for name in names:
+        source, target = os.path.join(folder, name), os.path.join(below, name)
+        shutil.copyfile(source, target)
+        os.chmod(target, 0o755 if os.access(source, os.X_OK) else 0o644)
+with open(os.path.join(root, told["path"]), "w", encoding="utf-8", errors="replace", newline="") as file:
+    file.write(told["text"])
+
+def say(**what):
+    print(told["mark"] + json.dumps(what), flush=True)
+    sys.exit(0)
+
+ways = os.pathsep.join([root, os.path.join(root, "src"), os.path.join(root, "lib")])
+environment = {
+    "PATH": os.path.dirname(told["python"]) + ":/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LC_ALL": "C.UTF-8",
+    "PYTHONPATH": ways, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "TMPDIR": "/tmp",
+}
+quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": root, "env": environment}
+began = time.monotonic()
+try:
+    has_pytest = subprocess.run([told["python"], "-c", "import pytest"], **quiet).returncode == 0
+except OSError as error:
+    say(problem="its Python cannot be started: " + str(error.strerror))
+if has_pytest:
+    command = [
+        told["python"], "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:randomly", "-o", "addopts=",
+        "-o", "junit_family=xunit1", "--junitxml=" + result, "--continue-on-collection-errors", *told["files"],
+    ]
+else:
+    command = [told["python"], "-c", told["unittest"], result, *told["files"]]
+tests = subprocess.Popen(command, start_new_session=True, **quiet)
+try:
+    tests.wait(max(1, told["seconds"] - (time.monotonic() - began)))
+except subprocess.TimeoutExpired:
+    os.killpg(tests.pid, signal.SIGKILL)
+    say(late=True)
+if not os.path.exists(result) or os.path.getsize(result) > 4_000_000:
+    say(problem="they ended without a result" + ("" if has_pytest else "; pytest is not installed in its Python"))
+passed, failed = [], []
+if has_pytest:
+    for case in tree.parse(result).iter("testcase"):
+        if case.find("skipped") is None:
+            wrong = case.find("failure") is not None or case.find("error") is not None
+            name = "::".join(filter(None, (case.get("file"), case.get("classname"), case.get("name"))))
+            (failed if wrong else passed).append(name)
+else:
+    with open(result) as file:
+        passed, failed = json.load(file)
+say(passed=passed, failed=failed, seconds=time.monotonic() - began, pytest=has_pytest)
+"""
+
+UNITTEST: Final = """
+import importlib, json, os, sys, unittest
+
+class Result(unittest.TestResult):
+    def __init__(self):
+        super().__init__()
+        self.ended, self.wrong = [], set()
+    def addSuccess(self, test):
+        self.ended.append(test.id())
+    def addError(self, test, error):
+        self.wrong.add(test.id())
+    addFailure = addError
+    def addSubTest(self, test, subtest, error):
+        if error is not None:
+            self.wrong.add(test.id())
+    def addUnexpectedSuccess(self, test):
+        self.wrong.add(test.id())
+
+passed, failed = [], []
+for file in sys.argv[2:]:
+    folder = os.path.dirname(os.path.abspath(file))
+    module = os.path.basename(file)[:-3]
+    while os.path.exists(os.path.join(folder, "__init__.py")):
+        module, folder = os.path.basename(folder) + "." + module, os.path.dirname(folder)
+    sys.path.insert(0, folder)
+    result = Result()
+    try:
+        suite = unittest.defaultTestLoader.loadTestsFromModule(importlib.import_module(module))
+    except BaseException:
+        failed.append(file)
+        continue
+    suite.run(result)
+    passed += [file + "::" + name for name in dict.fromkeys(result.ended) if name not in result.wrong]
+    failed += [file + "::" + name for name in sorted(result.wrong)]
+with open(sys.argv[1], "w") as file:
+    json.dump([passed, failed], file)
+"""
+"""Where there is no pytest: what the standard library's own runner finds."""

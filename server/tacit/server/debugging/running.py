@@ -1,0 +1,259 @@
+"""Runs the covering tests of a file in the sandbox, with the file as it was and as a candidate has it. Copies what may be seen of
+the workspace into a temporary folder; starts processes, in the sandbox only: no network, limits, nothing of it is left.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from tacit.protocol.debugging import Check, CoveringRuns, DebugRequest
+from tacit.protocol.plain_text import visible
+from tacit.sandbox.walls import SYSTEM, Limits, interpreter, limiting, missing, wrapped
+from tacit.server.debugging import covering
+from tacit.server.debugging.inside import RUN, UNITTEST, WORKSPACE
+from tacit.server.debugging.shadow import visible_files
+
+OFF: Final = "The tests were not run: `debugRunTests` is off."
+LIMITS: Final = Limits(cpu_seconds=120, memory=4 << 30, file_bytes=64 << 20, open_files=512, processes=128)
+ROOM: Final = 256 << 20
+"""Bytes of the writable copy inside, and of /tmp there."""
+SECONDS: Final = 60.0
+"""For one run of the tests."""
+LEAST_SECONDS: Final = 5.0
+"""With less time left none is begun."""
+STARTING: Final = 20.0
+"""More, for the sandbox itself."""
+MANY_TIMES: Final = 5.0
+"""A candidate with which the tests take so many times as long, and SLOWER seconds more, has broken them."""
+SLOWER: Final = 10.0
+MOST_FILES: Final = 5000
+MOST_BYTES: Final = 64 << 20
+LARGEST: Final = 8 << 20
+MOST_OUTPUT: Final = 1_000_000
+MOST_TESTS: Final = 500
+ENVIRONMENTS: Final = (".venv", "venv", "env")
+_PYTHON: Final = re.compile(r"python3?(\.\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    passed: tuple[str, ...]
+    failed: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(slots=True)
+class CoveringTests:
+    """Of one request. What they say of the old text is asked once."""
+
+    request: DebugRequest
+    text: str
+    _before: Ran | str | None = None
+    _files: list[str] = field(default_factory=list)
+
+    async def check(self, changed: str, left: float) -> Check:
+        """left: seconds that there are."""
+        found = await self._runs(changed, left)
+        if isinstance(found, CoveringRuns):
+            return covering.judged(found)
+        return found if isinstance(found, Check) else Check(name="tests", result="unchecked", note=found)
+
+    async def _runs(self, changed: str, left: float) -> CoveringRuns | Check | str:
+        """A sentence: why they were not run."""
+        request = self.request
+        if why := _not_here(request):
+            return why
+        until = asyncio.get_running_loop().time() + left
+        root = await asyncio.to_thread(Path(request.workspace).resolve)
+        if why := await asyncio.to_thread(missing):
+            return f"The tests were not run: {why}"
+        top = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tacit-tests-"))
+        try:
+            copy = top / "workspace"
+            names = await asyncio.to_thread(_copy, root, request.path, copy)
+            if isinstance(names, str):
+                return names
+            said = "\n".join((request.trace, *(one.text for one in request.snippets if one.kind == "test_output")))
+            tests = await asyncio.to_thread(covering.covering, request.path, names, lambda name: _read(copy / name), said)
+            if not tests:
+                return "No test was found that covers it."
+            if self._before is None:
+                self._before = await _run(copy, root, request.path, self.text, tests, until)
+            before = self._before
+            if isinstance(before, str):
+                return before
+            after = await _run(copy, root, request.path, changed, tests, until, before.seconds)
+            if after == LATE and before.passed:
+                return Check(name="tests", result="failed", note="With it the tests that cover it do not end any more.")
+            if isinstance(after, str):
+                return after
+            return CoveringRuns(
+                before_passed=before.passed,
+                before_failed=before.failed,
+                after_passed=after.passed,
+                after_failed=after.failed,
+                before_seconds=before.seconds,
+                after_seconds=after.seconds,
+            )
+        except OSError as error:
+            return f"The tests were not run: the workspace could not be copied ({error.strerror or error})."
+        finally:
+            await asyncio.to_thread(shutil.rmtree, top, ignore_errors=True)
+
+
+LATE: Final = "The tests took much longer with it than before."
+_HURRY: Final = "The tests were not run: there was no time left for them."
+_TOO_LONG: Final = "The tests that cover it had not ended in time."
+
+
+def _not_here(request: DebugRequest) -> str:
+    if not request.run_tests:
+        return OFF
+    if request.language != "python":
+        return f"The tests were not run: only those of Python are, not of {request.language}."
+    if not request.whole or not request.workspace:
+        return "The tests were not run: they need the whole file and its workspace."
+    if covering.is_test(request.path):
+        return "It is a test itself: that it passes would say nothing."
+    root = os.path.realpath(request.workspace)
+    if (
+        not Path(root).is_dir()
+        or any(Path(root).is_relative_to(one) for one in (*SYSTEM, "/proc", "/dev", WORKSPACE))
+        or root == "/"
+    ):
+        return "The tests were not run: the workspace lies among the system's own folders."
+    return ""
+
+
+def _copy(root: Path, path: str, copy: Path) -> list[str] | str:
+    """The names of what was copied; or why it was not. What is ignored or hidden is not there, nor where links lead out to."""
+    copy.mkdir()
+    copy.chmod(0o755)
+    names: list[str] = []
+    size = 0
+    for parts, source in islice(visible_files(root, tuple(path.split("/"))), MOST_FILES + 1):
+        length = Path(source).stat().st_size
+        size += length
+        if len(names) >= MOST_FILES or size > MOST_BYTES:
+            return f"The tests were not run: the workspace is too large to be copied ({MOST_FILES} files, {MOST_BYTES >> 20} MB)."
+        if length > LARGEST:
+            continue
+        target = copy.joinpath(*parts)
+        for folder in reversed(target.relative_to(copy).parents[:-1]):
+            (copy / folder).mkdir(exist_ok=True)
+            (copy / folder).chmod(0o755)
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            shutil.copyfile(source, target)
+            target.chmod(0o755 if os.access(source, os.X_OK) else 0o644)
+            names.append("/".join(parts))
+    return names
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+
+
+def python_of(root: Path) -> tuple[str, list[str]]:
+    """(the Python that the workspace's tests run with, what has to be bound for it): its environment's, else the system's.
+
+    Only what is a Python for certain is bound: where an environment's link leads is the workspace's word.
+    """
+    for name in ENVIRONMENTS:
+        folder = root / name
+        program = folder / "bin" / "python"
+        if folder.is_symlink() or not (folder / "pyvenv.cfg").is_file() or not program.exists():
+            continue
+        real = Path(os.path.realpath(program))
+        prefix = real.parent.parent
+        if _PYTHON.fullmatch(real.name) and real.parent.name == "bin" and any((prefix / "lib").glob("python3.*/os.py")):
+            return str(program), [str(folder), *([] if _of_system(prefix) else [str(prefix)])]
+    found = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")
+    return found or interpreter(), []
+
+
+def _of_system(path: Path) -> bool:
+    return any(path.is_relative_to(one) for one in (*SYSTEM, sys.base_prefix))
+
+
+async def _run(
+    copy: Path, root: Path, path: str, text: str, tests: Sequence[str], until: float, usual: float | None = None
+) -> Ran | str:
+    """usual: seconds that they take; LATE: it was much more this time."""
+    left = until - asyncio.get_running_loop().time() - STARTING / 4
+    seconds = min(SECONDS, left)
+    if seconds < LEAST_SECONDS:
+        return _HURRY
+    patience = seconds if usual is None else min(seconds, MANY_TIMES * usual + SLOWER)
+    python, binds = python_of(root)
+    mark = secrets.token_hex(16)
+    told = {
+        "root": str(root), "path": path, "text": text, "python": python, "files": list(tests), "seconds": patience,
+        "unittest": UNITTEST, "mark": mark,
+    }  # fmt: skip
+    inner = {WORKSPACE: str(copy), **{one: one for one in binds if Path(one).is_relative_to(root)}}
+    outer = [one for one in binds if one not in inner]
+    command = wrapped(limiting(LIMITS) + RUN, outer, ROOM, work=str(root), within=inner)
+    answer = await _said(command, json.dumps(told).encode(), patience + STARTING, mark)
+    if answer is None:
+        return "The tests were not run: the sandbox did not answer."
+    if answer.get("late"):
+        return LATE if patience < seconds else _TOO_LONG
+    if "problem" in answer:
+        return f"The tests could not be run: {visible(str(answer['problem']))[:200]}."
+    passed, failed = _names(answer.get("passed")), _names(answer.get("failed"))
+    took = answer.get("seconds")
+    return Ran(passed, failed, float(took) if isinstance(took, int | float) else 0.0)
+
+
+def _names(found: Any) -> tuple[str, ...]:
+    names = found if isinstance(found, list) else []
+    return tuple(dict.fromkeys(visible(str(one))[:300] for one in names))[:MOST_TESTS]
+
+
+async def _said(command: Sequence[str], told: bytes, seconds: float, mark: str) -> dict[str, Any] | None:
+    """What was said behind the mark, which nothing that the tests print has."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={"PATH": os.defpath},
+        cwd="/",
+    )
+    assert process.stdin is not None and process.stdout is not None
+    said = b""
+    try:
+        async with asyncio.timeout(seconds):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                process.stdin.write(told)
+                await process.stdin.drain()
+                process.stdin.close()
+            while len(said) < MOST_OUTPUT and (piece := await process.stdout.read(65_536)):
+                said += piece
+    except TimeoutError:
+        return {"late": True}
+    finally:
+        # The sandbox's first process: with it dies everything inside.
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    for line in said.decode(errors="replace").split("\n"):
+        if line.startswith(mark):
+            with contextlib.suppress(ValueError):
+                answer = json.loads(line.removeprefix(mark))
+                return answer if isinstance(answer, dict) else None
+    return None

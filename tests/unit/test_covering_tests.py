@@ -1,0 +1,275 @@
+"""The tests that cover a file: which they are, what their runs say of a fix, and what hostile ones can do to what is outside."""
+
+import os
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from bubblewrap_here import bubblewrap
+
+from tacit.learner.debug_record import suites_of
+from tacit.protocol.debugging import Check, CoveringRuns, DebugRequest
+from tacit.sandbox.walls import missing
+from tacit.server.debugging.covering import covering, judged
+from tacit.server.debugging.running import OFF, CoveringTests, python_of
+
+CART = "def total(values):\n    return sum(values) + 1\n"
+RIGHT = CART.replace(" + 1", "")
+UNITTEST = """import unittest
+
+from shop.cart import total
+
+
+class Totals(unittest.TestCase):
+    def test_none(self):
+        self.assertEqual(total([]), 0)
+
+    def test_some(self):
+        self.assertGreater(total([1]), 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def boxed() -> Iterator[None]:
+    with bubblewrap():
+        yield
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    root = tmp_path.resolve() / "work"
+    (root / "shop").mkdir(parents=True)
+    (root / "tests").mkdir()
+    (root / "shop" / "cart.py").write_text(CART)
+    (root / "tests" / "test_cart.py").write_text(UNITTEST)
+    return root
+
+
+def asked(root: Path, **other: Any) -> DebugRequest:
+    told = {"kind": "fix", "request_id": "r", "session_id": "s", "workspace": str(root), "language": "python", "run_tests": True,
+            "path": "shop/cart.py", "text": CART, "turns": [{"role": "user", "text": "?"}]}  # fmt: skip
+    return DebugRequest.model_validate({**told, **other})
+
+
+async def checked(root: Path, changed: str, **other: Any) -> Check:
+    return await CoveringTests(asked(root, **other), CART).check(changed, 300.0)
+
+
+# Which they are
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "covers"),
+    [
+        ("tests/test_cart.py", "", True),
+        ("shop/cart_test.py", "", True),
+        ("tests/test_other.py", "import shop.cart\n", True),
+        ("tests/test_other.py", "from shop import (x, cart)\n", True),
+        ("tests/test_other.py", "    from src.shop.cart import total\n", True),
+        ("shop/test_other.py", "from .cart import total\n", True),
+        ("shop/test_other.py", "from . import cart\n", True),
+        ("tests/test_other.py", "from shop.carts import total\n# import cart\n", False),
+        ("tests/other.py", "import shop.cart\n", False),
+        ("tests/test_named.py", "", True),
+    ],
+)
+def test_a_test_covers_what_it_is_called_like_what_it_imports_and_where_it_failed(name: str, text: str, covers: bool) -> None:
+    said = 'File "/x/tests/test_named.py", line 3, in test_it'
+    assert covering("src/shop/cart.py", [name, "src/shop/cart.py"], {name: text}.get, said) == [name] * covers
+
+
+def test_the_surest_come_first() -> None:
+    files = ["test_a.py", "test_cart.py", "test_z.py"]
+    assert covering("cart.py", files, lambda name: "import cart", "test_z.py:3: AssertionError") == [
+        "test_z.py",
+        "test_cart.py",
+        "test_a.py",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "result", "words"),
+    [
+        ((["a", "b"], []), (["a", "b"], []), "passed", "2 tests that cover it pass."),
+        ((["a"], ["b"]), (["a", "b"], []), "passed", "1 test that failed pass now. 2 tests that cover it pass."),
+        ((["a"], ["b"]), (["a"], ["b"]), "passed", "1 test that covers it passes; 1 failed before and still do."),
+        ((["a", "b"], []), (["a"], ["b"]), "failed", "It breaks 1 test that passed before: `b`."),
+        ((["a", "b"], []), (["a"], []), "failed", "It breaks 1 test that passed before: `b`."),
+        (([], ["a"]), ([], ["a"]), "unchecked", "1 test that cover it fail, as they did before."),
+        (([], []), ([], []), "unchecked", "none ran"),
+    ],
+)
+def test_what_failed_before_does_not_count_against_a_fix(before: Any, after: Any, result: str, words: str) -> None:
+    check = judged(CoveringRuns(before_passed=before[0], before_failed=before[1], after_passed=after[0], after_failed=after[1]))
+    assert check.result == result and words in check.note, check.note
+
+
+def test_a_note_tells_names_and_no_values() -> None:
+    check = judged(CoveringRuns(before_passed=("t.py::C::test_it[hunter2]",)))
+    assert "`test_it`" in check.note and "hunter2" not in check.note
+
+
+def test_the_reward_is_made_of_what_ran() -> None:
+    runs = CoveringRuns(before_failed=("tests/a.py::t",), after_passed=("tests/a.py::t",), before_seconds=1, after_seconds=2)
+    before, after = suites_of((judged(runs),), trace=False)
+    assert before is not None and after is not None
+    assert (before.failed, after.passed) == ({"tests/a.py::t"}, {"tests/a.py::t"})
+    assert after.paths == {"tests/a.py::t": "tests/a.py"}
+
+
+# Run
+
+
+async def test_nothing_runs_unless_it_is_wanted(shop: Path) -> None:
+    assert (await checked(shop, RIGHT, run_tests=False)).note == OFF
+    for other, words in (
+        ({"language": "go"}, "only those of Python"),
+        ({"path": "tests/test_cart.py"}, "test itself"),
+        ({"whole": False}, "whole file"),
+        ({"workspace": "/usr/share"}, "the system's own folders"),
+    ):
+        check = await checked(shop, RIGHT, **other)
+        assert check.result == "unchecked" and words in check.note
+
+
+async def test_without_a_sandbox_nothing_runs_and_that_is_said(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shop / "tests" / "test_cart.py").write_text(f"open({str(shop / 'ran')!r}, 'w')\n")
+    monkeypatch.setenv("PATH", str(shop))
+    missing.cache_clear()
+    try:
+        check = await checked(shop, RIGHT)
+    finally:
+        missing.cache_clear()
+    assert check.result == "unchecked" and "bubblewrap is not installed" in check.note
+    assert not (shop / "ran").exists()
+
+
+@pytest.mark.usefixtures("boxed")
+async def test_a_fix_mends_breaks_or_changes_nothing(shop: Path) -> None:
+    mended = await checked(shop, RIGHT)
+    assert (mended.result, mended.note) == ("passed", "1 test that failed pass now. 2 tests that cover it pass.")
+    assert mended.runs is not None and mended.runs.before_failed == ("tests/test_cart.py::test_cart.Totals.test_none",)
+    broken = await checked(shop, "def total(values):\n    return 0\n")
+    assert (broken.result, broken.note) == ("failed", "It breaks 1 test that passed before: `test_some`.")
+    assert (await checked(shop, CART)).note == "1 test that covers it passes; 1 failed before and still do."
+    assert (shop / "shop" / "cart.py").read_text() == CART
+    (shop / "tests" / "test_cart.py").unlink()
+    assert (await checked(shop, RIGHT)).note == "No test was found that covers it."
+
+
+@pytest.mark.usefixtures("boxed")
+async def test_the_workspaces_own_environment_and_pytest_are_used(shop: Path) -> None:
+    """An environment as `python -m venv` makes it, with pytest copied into it."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = shop / ".venv" / "lib" / version / "site-packages"
+    packages.mkdir(parents=True)
+    (shop / ".venv" / "bin").mkdir()
+    (shop / ".venv" / "bin" / "python").symlink_to(Path(sys.base_prefix) / "bin" / version)
+    (shop / ".venv" / "pyvenv.cfg").write_text(f"home = {sys.base_prefix}/bin\n")
+    (shop / ".gitignore").write_text(".venv/\n")
+    for name in ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments"):
+        folder = Path(str(pytest.importorskip(name).__file__)).parent
+        shutil.copytree(folder, packages / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (shop / "tests" / "test_cart.py").write_text(
+        "import pytest\nfrom shop.cart import total\n\n\n"
+        "@pytest.mark.parametrize('values', [[], [1]])\ndef test_total(values):\n    assert total(values) == sum(values)\n"
+    )
+    check = await checked(shop, RIGHT)
+    assert check.note == "2 tests that failed pass now. 2 tests that cover it pass.", check.note
+
+
+def test_a_link_is_no_python(shop: Path) -> None:
+    """What would be bound into the sandbox is a Python, not what a workspace calls one."""
+    (shop / ".venv" / "bin").mkdir(parents=True)
+    (shop / ".venv" / "pyvenv.cfg").write_text("home = /etc\n")
+    private = shop.parent / "private"
+    (private / "bin").mkdir(parents=True)
+    (private / "bin" / "python3").write_text("")
+    (shop / ".venv" / "bin" / "python").symlink_to(private / "bin" / "python3")
+    assert python_of(shop)[1] == []
+
+
+HOSTILE = """import os, socket, subprocess, unittest
+
+class Held(unittest.TestCase):
+    def test_a_program_can_be_started_and_the_copy_written(self):
+        open("shop/cart.py", "w").write("gone")
+        subprocess.Popen(["sleep", {seconds!r}], start_new_session=True)
+
+    def test_reads_nothing_outside(self):
+        with self.assertRaises(FileNotFoundError):
+            open({outside!r})
+        with self.assertRaises(FileNotFoundError):
+            open("link")
+
+    def test_writes_nothing_outside(self):
+        with self.assertRaises(OSError):
+            open({planted!r}, "w")
+        with self.assertRaises(OSError):
+            open("/workspace/shop/cart.py", "w")
+
+    def test_sees_nothing_hidden(self):
+        self.assertFalse(os.path.exists("private.txt") or os.path.exists(".env") or "TACIT_PLANTED" in os.environ)
+        self.assertLess(sum(one.isdigit() for one in os.listdir("/proc")), 20)
+
+    def test_reaches_nobody(self):
+        with self.assertRaises(OSError):
+            socket.create_connection(("127.0.0.1", {port}), 3)
+
+    def test_when_all_else_is_done_forks_no_more_than_it_may(self):
+        with self.assertRaises(BlockingIOError):
+            for _ in range(500):
+                if not os.fork():
+                    os.execv("/bin/sleep", ["sleep", {seconds!r}])
+"""
+
+
+@pytest.mark.usefixtures("boxed")
+async def test_hostile_tests_reach_nothing_outside(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outside = shop.parent / "outside"
+    outside.write_text("here")
+    (shop / ".gitignore").write_text("private.txt\n")
+    (shop / "private.txt").write_text("here")
+    (shop / ".env").write_text("KEY=here\n")
+    (shop / "link").symlink_to(outside)
+    monkeypatch.setenv("TACIT_PLANTED", "here")
+    knocks: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        door.settimeout(0.2)
+        stop = threading.Event()
+
+        def listen() -> None:
+            while not stop.is_set():
+                try:
+                    knocks.append(door.accept()[0].recv(1))
+                except TimeoutError:
+                    continue
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        planted = shop.parent / "planted"
+        seconds = str(3000 + os.getpid() / 1e7)
+        program = HOSTILE.format(outside=str(outside), planted=str(planted), port=door.getsockname()[1], seconds=seconds)
+        (shop / "tests" / "test_cart.py").write_text(program)
+        check = await checked(shop, RIGHT)
+        stop.set()
+        thread.join()
+    assert check.runs is not None, check.note
+    assert check.runs.before_failed == check.runs.after_failed == () and len(check.runs.after_passed) == 6, check.runs
+    assert knocks == [] and not planted.exists()
+    assert (shop / "shop" / "cart.py").read_text() == CART
+    assert not [one for one in psutil.process_iter(["cmdline"]) if seconds in (one.info["cmdline"] or ())]
+
+
+@pytest.mark.usefixtures("boxed")
+async def test_tests_that_do_not_end_end(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tacit.server.debugging.running.SLOWER", 4.0)
+    looping = await checked(shop, "def total(values):\n    while True:\n        pass\n")
+    assert (looping.result, looping.note) == ("failed", "With it the tests that cover it do not end any more.")
+    assert (await CoveringTests(asked(shop), CART).check(RIGHT, 3.0)).note.endswith("no time left for them.")
