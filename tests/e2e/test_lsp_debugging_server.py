@@ -5,6 +5,7 @@ The tiny model writes words without sense, so that hardly any fix passes its che
 """
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,33 @@ async def test_a_fix_is_an_edit_or_a_sentence_and_every_draw_is_recorded(server:
     assert draws and all(len(one.generation.tokens) == len(one.generation.logprobs) > 0 for one in draws)
     assert "hunter2" not in record.model_dump_json()
     assert "progress" in {method.removeprefix("$/") for method, _ in editor.notifications}
+
+
+async def test_the_model_sees_how_the_lines_were_changed_what_they_use_and_which_versions_there_are(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    """Over stdio and through the server into the prompt; with learning on the prompt is in the record."""
+    (tmp_path / "a.py").write_text("import requests\nfrom money import rounded\n\n\ndef add(a, b):\n    return rounded(a + b)\n")
+    (tmp_path / "money.py").write_text("def rounded(amount):\n    return round(amount, 2)\n")
+    (tmp_path / "requirements.txt").write_text("requests==2.31.0\nunused==1.0\n")
+    name = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgsign=false")
+    for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "start")):
+        subprocess.run(["git", "-C", str(tmp_path), *name, *words], check=True, capture_output=True)
+    async with DebugEditor(tmp_path, server) as editor:
+        text = (tmp_path / "a.py").read_text().replace("(a + b)", "(a + c)")
+        document = editor.open(tmp_path / "a.py", text)
+        where = {"start": {"line": 5, "character": 23}, "end": {"line": 5, "character": 24}}
+        context = {"diagnostics": [{**REPORTED, "range": where}]}
+        params = {"textDocument": {"uri": document.uri}, "range": where, "context": context}
+        fix, _ = await editor.request("textDocument/codeAction", params)
+        await editor.request("codeAction/resolve", fix, timeout=300)
+        editor.close(document)
+        [record] = await records(server, tmp_path, bool)
+    assert record.suggestion.debug is not None
+    prompt = "".join(message.text for message in record.suggestion.debug.draws[0].messages)
+    assert "-    return rounded(a + b)\n+    return rounded(a + c)" in prompt and "not committed yet" in prompt
+    assert "Definition `money.py`" in prompt and "def rounded(amount):" in prompt
+    assert "requests 2.31.0" in prompt and "unused" not in prompt
 
 
 async def test_a_cancelled_fix_stops_and_leaves_nothing(server: ServerProcess, tmp_path: Path) -> None:

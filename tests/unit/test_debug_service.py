@@ -14,14 +14,27 @@ from typing import Any
 
 import httpx
 import pytest
+from bubblewrap_here import bubblewrap
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from tacit.protocol.debugging import DEBUG_CHUNK, DebugChunk, DebugRequest, Done, Failed, Progress, Proposal, TextDelta, Withheld
+from tacit.protocol.debugging import (
+    DEBUG_CHUNK,
+    DebugChunk,
+    DebugRequest,
+    Done,
+    Failed,
+    Message,
+    Progress,
+    Proposal,
+    TextDelta,
+    Withheld,
+)
 from tacit.protocol.fim import QWEN
 from tacit.server.debugging import answering
 from tacit.server.debugging.answering import DebugService
 from tacit.server.debugging.edits import Edit, apply, minimal_edits
+from tacit.server.debugging.prompting import fitted
 from tacit.server.debugging.routes import add_routes
 from tacit.server.engine.interface import Drawn, DrawStats, Sampling
 from tacit.server.metrics import Metrics
@@ -101,6 +114,41 @@ async def test_what_is_not_good_is_withheld() -> None:
     chunks = await answered(BAD, BAD, BAD)
     assert isinstance(chunks[-2], Withheld) and "element" in chunks[-2].reason
     assert not any(isinstance(chunk, Proposal) for chunk in chunks)
+
+
+async def test_a_candidate_that_breaks_a_test_is_dropped_and_one_that_mends_one_is_surer(tmp_path: Path) -> None:
+    (tmp_path / "cart.py").write_text(BROKEN)
+    (tmp_path / "test_cart.py").write_text(
+        "import unittest\nfrom cart import total\n\n\nclass Totals(unittest.TestCase):\n"
+        "    def test_none(self):\n        self.assertEqual(total([]), 0)\n\n"
+        "    def test_some(self):\n        self.assertEqual(total([1, 2]), 3)\n"
+    )
+    breaks = GOOD.replace("result = 0", "result = 1")
+    with bubblewrap():
+        chunks = await answered(breaks, GOOD, workspace=str(tmp_path), run_tests=True)
+    proposal, done = chunks[-2], chunks[-1]
+    assert isinstance(proposal, Proposal) and isinstance(done, Done)
+    assert proposal.checks[-1].note == "1 test that failed pass now. 2 tests that cover it pass."
+    assert done.draws[0].checks[-1].note == "It breaks 1 test that passed before: `test_none`."
+    [plain] = [chunk for chunk in await answered(GOOD, workspace=str(tmp_path)) if isinstance(chunk, Proposal)]
+    assert proposal.confidence > plain.confidence
+
+
+async def test_what_surrounds_an_error_is_dropped_whole_the_last_first_and_takes_its_share() -> None:
+    snippets = [{"path": f"f{number}.py", "text": f"piece_{number} = 1\n" * 20, "kind": "frame"} for number in range(8)]
+    request = asking(snippets=snippets)
+
+    async def count(messages: Sequence[Message]) -> int:
+        return sum(len(message.text) for message in messages)
+
+    bare = await fitted(asking(), None, 10**6, count)
+    assert (await fitted(request, None, bare.tokens, count)).snippets == 0
+    for room in (2 * bare.tokens, 4 * bare.tokens):
+        prompt = await fitted(request, None, room, count)
+        shown = [f"piece_{number} =" in "".join(message.text for message in prompt.messages) for number in range(8)]
+        assert shown == [number < prompt.snippets for number in range(8)]
+        assert prompt.tokens <= room and prompt.tokens - bare.tokens <= 0.35 * room
+    assert 0 < prompt.snippets < 8
 
 
 async def test_what_differs_is_looked_for_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,11 @@ def gather_about(at: Snapshot, index: FolderIndex | None) -> list[Candidate]:
     found = [
         *_definitions(at, index, own, line, visible),
         *_edits(replace(at, edits=replaced), range(0)),
-        *(_retrieved(at, index, visible) if index is not None else ()),
+        *(
+            one
+            for one in (_retrieved(at, index, visible) if index is not None else ())
+            if related(language_of(one.path), at.language)
+        ),
     ]
     return [one for one in found if one.text.strip()]
 
