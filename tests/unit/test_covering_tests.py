@@ -110,6 +110,17 @@ def test_what_failed_before_does_not_count_against_a_fix(before: Any, after: Any
     assert check.result == result and words in check.note, check.note
 
 
+def test_a_fix_of_a_failing_test_makes_something_pass() -> None:
+    trace = 'File "tests/test_a.py", line 3, in test_it\nAssertionError: 1 != 2\n'
+    failing, other = "tests/test_a.py::T::test_it", "tests/test_b.py::test_other"
+    still = CoveringRuns(before_failed=(failing,), before_passed=(other,), after_failed=(failing,), after_passed=(other,))
+    assert judged(still, trace).result == "failed" and "`test_it`" in judged(still, trace).note
+    # Of a diagnostic, or of another test's failure, it says nothing that this one fails as before.
+    assert judged(still).result == judged(still, trace.replace("test_a", "test_c")).result == "passed"
+    mended = CoveringRuns(before_failed=(failing,), before_passed=(other,), after_passed=(failing, other))
+    assert judged(mended, trace).result == "passed"
+
+
 def test_a_note_tells_names_and_no_values() -> None:
     check = judged(CoveringRuns(before_passed=("t.py::C::test_it[hunter2]",)))
     assert "`test_it`" in check.note and "hunter2" not in check.note

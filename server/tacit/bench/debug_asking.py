@@ -2,7 +2,7 @@
 engine and the client that it is given; judges nothing.
 
 Both are told the same file and the same failing test's output. The product also gets what an editor gathers: the workspace for
-its checks and the code of the trace's frames.
+its checks, the leave to run its tests, and the code of the trace's frames.
 """
 
 import asyncio
@@ -110,6 +110,7 @@ def request(task: Task, output: str, workspace: Path, *, seed: int, seconds: flo
         deadline_ms=int(seconds * 1000),
         seed=seed,
         record=True,
+        run_tests=True,
     )
 
 

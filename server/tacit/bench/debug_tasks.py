@@ -115,12 +115,12 @@ def judge(task: Task, text: str) -> Outcome:
     if task.language in ("python", "javascript"):
         # Said at the very end: a file that leaves early has not passed.
         mark = secrets.token_hex(16)
-        say = (
-            f'print("{mark}" if program.result.wasSuccessful() else "")'
-            if task.language == "python"
-            else f'console.log("{mark}")'
-        )
-        files[task.test_path] += f"\n{say}\n"
+        test = files[task.test_path]
+        say = f'\nconsole.log("{mark}")\n'
+        if task.language == "python":
+            test = test.removesuffix(_RUN) + _RUN.replace("unittest", "program = unittest").replace("(", "(exit=False, ")
+            say = f'    print("{mark}" if program.result.wasSuccessful() else "")\n'
+        files[task.test_path] = test + say
     addresses = MEMORY if task.language == "python" else judging.LANGUAGES[task.language].addresses
     steps = _steps(task.language, task.test_path)
     ran = judging.run(files, steps, addresses, cpu_seconds=CPU_SECONDS, wall_seconds=WALL_SECONDS)
@@ -204,7 +204,8 @@ class Test(unittest.TestCase):
         signal.setitimer(signal.ITIMER_PROF, {TEST_SECONDS})
 
 """
-_MAIN: Final = "\n\nprogram = unittest.main(exit=False, failfast=True)\n"
+_RUN: Final = "    unittest.main(failfast=True)\n"
+_MAIN: Final = f'\n\nif __name__ == "__main__":\n{_RUN}'
 
 
 def _python_test(test: str, reference: str) -> str:

@@ -62,13 +62,18 @@ def _relative(stem: str) -> str:
     return rf"^\s*from\s+\.[\w.]*\b{name}\s+import\b|^\s*from\s+\.+\s+import\s[^\n]*\b{name}\b"
 
 
-def judged(runs: CoveringRuns) -> Check:
-    """What a change is worth by these tests. One that failed before does not count against it, one that passed before does."""
+def judged(runs: CoveringRuns, trace: str = "") -> Check:
+    """What a change is worth by these tests. One that failed before does not count against it, one that passed before does.
+
+    trace: what the request is about. Where it is the failure of one of these tests, something has to pass that failed.
+    """
     before, after = frozenset(runs.before_passed), frozenset(runs.after_passed)
     broken, mended = sorted(before - after), sorted(after - before)
     still = [one for one in runs.after_failed if one not in before]
     if broken:
         note, result = f"It breaks {_tests(len(broken))} that passed before: {_named(broken)}.", "failed"
+    elif not mended and (asked := [one for one in still if _file(one) and _file(one) in trace]):
+        note, result = f"What was asked about still fails: {_named(asked)}.", "failed"
     elif not after:
         note, result = f"{_tests(len(still))} that cover it fail, as they did before." if still else NONE_RAN, "unchecked"
     else:
@@ -81,6 +86,11 @@ def judged(runs: CoveringRuns) -> Check:
 
 
 NONE_RAN: Final = "The tests that cover it were started, but none ran."
+
+
+def _file(test: str) -> str:
+    """The name of the file that a test stands in, without folders."""
+    return test.partition("::")[0].rpartition("/")[2]
 
 
 def _tests(count: int) -> str:

@@ -66,7 +66,7 @@ class CoveringTests:
         """left: seconds that there are."""
         found = await self._runs(changed, left)
         if isinstance(found, CoveringRuns):
-            return covering.judged(found)
+            return covering.judged(found, self.request.trace)
         return found if isinstance(found, Check) else Check(name="tests", result="unchecked", note=found)
 
     async def _runs(self, changed: str, left: float) -> CoveringRuns | Check | str:
