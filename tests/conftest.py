@@ -8,12 +8,17 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 from short_folder import short_folder
 
 from tacit.protocol.home import Home, models_dir
+
+if TYPE_CHECKING:
+    from tacit.bench.postgresql_server import PostgresqlServer
+    from tacit.server.store.store import Store
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("tacit", deadline=None)
@@ -23,6 +28,11 @@ settings.load_profile("tacit")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SMALL_MODEL = "qwen2.5-coder-0.5b"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database_url" in metafunc.fixturenames and metafunc.definition.get_closest_marker("each_database"):
+        metafunc.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +53,39 @@ def isolated(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
 def home(isolated: Path) -> Home:
     """This test's own TACIT_HOME."""
     return Home(isolated)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator["PostgresqlServer"]:
+    """A real PostgreSQL server of these tests' own; without its programs, what needs it is skipped."""
+    from tacit.bench.postgresql_server import MISSING, programs, running
+
+    if programs() is None:
+        pytest.skip(MISSING)
+    folder = short_folder()
+    with running(folder) as server:
+        yield server
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Of an empty database: an empty string for SQLite in this test's home. A test marked `each_database` runs on each kind."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return ""
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    # Making a database takes longer than most tests.
+    server.ask("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return server.url
+
+
+@pytest.fixture
+def store(home: Home, database_url: str) -> Iterator["Store"]:
+    from tacit.server.store.store import Store
+
+    opened = Store.open(home, database_url)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

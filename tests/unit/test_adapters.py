@@ -6,7 +6,7 @@ The engine here is a fake that answers, refuses or misbehaves on demand; the rea
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from tacit.server.engine.interface import Drawn, DrawStats, Sampling
 from tacit.server.settings import Settings
 from tacit.server.store.store import Store
 from tacit.server.verifying import disagreement, verify
+
+pytestmark = pytest.mark.each_database
 
 BASE = "b" * 64
 
@@ -70,13 +72,6 @@ class FakeEngine:
 
     def loaded(self) -> frozenset[str]:
         return frozenset(self.files)
-
-
-@pytest.fixture
-def store(home: Home) -> Iterator[Store]:
-    opened = Store.open(home)
-    yield opened
-    opened.close()
 
 
 def write(home: Home, number: int, *, base: str = BASE, probes: Sequence[Probe] = (), project: str = PROJECT) -> str:

@@ -1,7 +1,6 @@
 """Canaries: who gets them, what ends them, what a restart finds; and what of the feedback counts."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,16 +18,11 @@ from tacit.server.canary import MOST_FAILURES, chosen
 from tacit.server.settings import Settings
 from tacit.server.store.store import Store
 
+pytestmark = pytest.mark.each_database
+
 SESSIONS = [f"session-{number}" for number in range(400)]
 AT = datetime(2026, 11, 20, 9, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def store(home: Home) -> Iterator[Store]:
-    opened = Store.open(home)
-    yield opened
-    opened.close()
 
 
 async def attached(home: Home, store: Store, engine: FakeEngine | None = None) -> Adapters:

@@ -1,59 +1,25 @@
 """Events into the store and out again: once each, redacted, in order, from many clients at once."""
 
 import asyncio
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
+from recorded import SESSION, START, exported, rejected, suggested
 from sqlmodel import select
 
-from tacit.protocol.completion import Context, Generation, Snippet
-from tacit.protocol.events import Accepted, Event, Rated, Rejected, Settled, Shown, Suggested, SuggestionRecord, new_id
+from tacit.protocol.completion import Snippet
+from tacit.protocol.events import Accepted, Event, Rated, Settled, Shown, Suggested
 from tacit.protocol.home import Home
 from tacit.protocol.redaction import STRADDLING, redact_after
-from tacit.server.export import PAGE, export, project_infos
+from tacit.server.export import PAGE, project_infos
 from tacit.server.ingest import redacted, store_events
 from tacit.server.routing import Routes
 from tacit.server.store.store import Store, count_events
 from tacit.server.store.tables import EventRow
 
-SESSION = new_id()
-START = datetime(2026, 3, 1, tzinfo=UTC)
+pytestmark = pytest.mark.each_database
+
 KEY = "AKIA" + "ABCDEFGHIJKLMNOP"
-
-
-@pytest.fixture
-def store(home: Home) -> Iterator[Store]:
-    opened = Store.open(home)
-    yield opened
-    opened.close()
-
-
-def suggested(second: int = 0, *, prefix: str = "x = ", text: str = "1", project: str = "p", shown: bool = True) -> Suggested:
-    context = Context(path="a.py", language="python", prefix=prefix, suffix="\n")
-    return Suggested(
-        at=START + timedelta(seconds=second),
-        session_id=SESSION,
-        suggestion_id=new_id(),
-        project=project,
-        context=context,
-        context_sha256=context.digest(),
-        text=text,
-        generation=Generation(
-            tokens=(16,), logprobs=(-0.1,), temperature=0.3, seed=1, policy_version="base", model="0" * 64, finish_reason="eos"
-        ),
-        trigger="automatic",
-        p_show=1.0,
-        shown=shown,
-        latency_ms=1,
-        engine_ms=1,
-    )
-
-
-def rejected(of: Suggested, second: int = 1) -> Rejected:
-    return Rejected(
-        at=of.at + timedelta(seconds=second), session_id=SESSION, suggestion_id=of.suggestion_id, reason="ignored", visible_ms=1
-    )
 
 
 def settled(of: Suggested, text: str, second: int = 10) -> Settled:
@@ -66,11 +32,6 @@ def settled(of: Suggested, text: str, second: int = 10) -> Settled:
         span_text=None,
         settled_text=text,
     )
-
-
-async def exported(store: Store, project: str = "p") -> list[SuggestionRecord]:
-    lines = b"".join([page async for page in export(store, project, "completion")]).splitlines()
-    return [SuggestionRecord.model_validate_json(line) for line in lines]
 
 
 async def test_an_event_is_stored_once_however_often_it_comes(store: Store) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,12 +13,7 @@ from tacit.protocol.home import Home
 from tacit.server.runs import Runs, adapter_stem, process_start
 from tacit.server.store.store import Store
 
-
-@pytest.fixture
-def store(home: Home) -> Iterator[Store]:
-    opened = Store.open(home)
-    yield opened
-    opened.close()
+pytestmark = pytest.mark.each_database
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,13 +19,6 @@ from tacit.server.store.store import Store
 
 NEVER = Settings(nightly="0 3 31 2 *")
 NOWHERE = Home(Path("nowhere"))
-
-
-@pytest.fixture
-def store(home: Home) -> Iterator[Store]:
-    opened = Store.open(home)
-    yield opened
-    opened.close()
 
 
 def fires(expression: str, count: int) -> list[str]:

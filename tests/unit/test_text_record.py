@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,6 +25,8 @@ from tacit.server.replay import text_at, texts_at
 from tacit.server.store.store import Store
 from tacit.server.store.tables import EventRow, TextBlobRow, TextRow
 
+pytestmark = pytest.mark.each_database
+
 PROJECT, PATH, URI = "p", "src/a.py", "file:///w/src/a.py"
 PIECES = (
     "x",
@@ -46,13 +47,6 @@ PIECES = (
     "token",
 )
 SECRET = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" * 2
-
-
-@pytest.fixture
-def store(home: Home) -> Iterator[Store]:
-    opened = Store.open(home)
-    yield opened
-    opened.close()
 
 
 class SteppedClock(SessionClock):

@@ -1,23 +1,15 @@
 """The record of texts where it is tight: half a secret anywhere in a batch, very many changes, very large texts, turned off."""
 
-from collections.abc import Iterator
-
 import pytest
 from lsprotocol.types import Position, Range, TextDocumentContentChangePartial
 from test_text_record import URI, Desk, ask
 
 from tacit.lsp import journal
 from tacit.protocol.events import TextChanged, TextClosed, TextSnapshot
-from tacit.protocol.home import Home
 from tacit.server.ingest import store_events
 from tacit.server.store.store import Store
 
-
-@pytest.fixture
-def store(home: Home) -> Iterator[Store]:
-    opened = Store.open(home)
-    yield opened
-    opened.close()
+pytestmark = pytest.mark.each_database
 
 
 def told(desk: Desk) -> str:

@@ -103,18 +103,32 @@ class ServerConnection:
 
     async def _find(self) -> None:
         # In a thread: pydantic and httpx take 200 ms to import, and the editor is typing already.
+        from tacit.protocol.errors import AnswerUnreadable, ServerUnavailable, SettingError, TacitError, Unauthorized
+
         client = self._client
         if client is None:
-            client = self._client = await asyncio.to_thread(self._make_client)
-        from tacit.protocol.errors import AnswerUnreadable, ServerUnavailable, TacitError
+            try:
+                client = self._client = await asyncio.to_thread(self._make_client)
+            except SettingError as error:
+                self._nobody.set()
+                self._status.say("failed", str(error))
+                return
 
         pause = POLL_S
         while True:
             try:
                 self.server = await client.status()
                 break
-            except ServerUnavailable:
-                await self._start_if_due()
+            except ServerUnavailable as error:
+                if client.remote is None:
+                    await self._start_if_due()
+                else:
+                    # A team's server is not ours to start.
+                    self._nobody.set()
+                    self._status.say("unavailable", str(error))
+            except Unauthorized as error:
+                self._nobody.set()
+                self._status.say("failed", str(error))
             except AnswerUnreadable as error:
                 # Another version's answer, or somebody else's socket.
                 self._status.say("failed", str(error))
@@ -151,7 +165,7 @@ class ServerConnection:
     def _make_client(self) -> "TacitClient":
         from tacit.protocol.client import TacitClient
 
-        return TacitClient(self._home.socket)
+        return TacitClient.of(self._home)
 
     def _starting(self) -> bool:
         return self._child is not None and self._child.poll() is None and time.monotonic() - self._started_at < PATIENCE_S

@@ -9,7 +9,7 @@ import sys
 
 DOCUMENTED_EXITS = """\
 Exit codes: 0 done; 1 failed, or a check found something wrong; 2 wrong usage or a bad setting; 3 not found; 4 it exists already
-or another one is running; 5 refused; 6 storage full or damaged; 7 no model or no engine; 8 no server, or none that is
+or another one is running; 5 refused; 6 storage full, damaged or away; 7 no model or no engine; 8 no server, or none that is
 understood; 130 interrupted."""
 
 INTERRUPTED = 130
@@ -72,10 +72,14 @@ def exit_code(error: Exception) -> int:
     codes: dict[type[Exception], int] = {
         errors.BadRequest: 2,
         errors.SettingError: 2,
+        errors.Unauthorized: 5,
+        errors.Forbidden: 5,
+        errors.TooMany: 5,
         errors.NotFound: 3,
         errors.Conflict: 4,
         errors.Refused: 5,
         errors.StorageFull: 6,
+        errors.StorageUnavailable: 6,
         errors.StorageCorrupt: 6,
         errors.ModelUnavailable: 7,
         errors.EngineUnavailable: 7,

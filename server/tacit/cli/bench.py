@@ -116,6 +116,24 @@ def record(
     _finish(model, lambda progress: measure.run(minutes, seed, model, progress), json)
 
 
+@bench.command()
+def ingest(
+    clients: Annotated[int, typer.Option(min=1, max=5000, help="Language servers at once.")] = 1000,
+    events: Annotated[int, typer.Option(min=1, max=100_000, help="Of each of them.")] = 100,
+    batch: Annotated[int, typer.Option(min=1, max=1000, help="Events in one request.")] = 10,
+    seconds: Annotated[float, typer.Option(min=0, max=3600, help="In which each of them sends its events.")] = 60,
+    database_url: Annotated[
+        str, typer.Option(help="An empty PostgreSQL database; else one is started, if it is installed.")
+    ] = "",
+    seed: Seed = 1,
+    json: Json = None,
+) -> None:
+    """Events of many clients at once, SQLite and PostgreSQL side by side: time to the ack, and what is there after kill -9."""
+    from tacit.bench import ingest as measure
+
+    _finish(None, lambda progress: measure.run(clients, events, batch, seconds, database_url, seed, progress), json)
+
+
 @bench.command("reward-model")
 def reward_model(
     developers: Annotated[int, typer.Option(min=0, max=200, help="Simulated developers who make a log first; 0: none.")] = 0,

@@ -16,6 +16,8 @@ COMMANDS: dict[str, str] = {
     "serve": "tacit.cli.serving:serve",
     "down": "tacit.cli.ending:down",
     "status": "tacit.cli.serving:status",
+    "tokens": "tacit.cli.team:tokens",
+    "connect": "tacit.cli.team:connect",
     "lsp": "tacit.cli.commands:lsp",
     "doctor": "tacit.cli.doctor:doctor",
     "models": "tacit.cli.models:models",

@@ -120,7 +120,7 @@ async def _answered(request: DebugRequest, *, aloud: bool) -> str:
 
     showing = aloud and sys.stderr.isatty() and sys.stdout.isatty()
     said = ""
-    async with TacitClient(Home.from_environment().socket) as client:
+    async with TacitClient.of(Home.from_environment()) as client:
         stream = client.chat(request) if request.kind == "chat" else client.debug(request)
         try:
             async for chunk in stream:

@@ -4,7 +4,11 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Final
 
-OTHERS: Final = frozenset({"TACIT_HOME", "TACIT_MODELS", "TACIT_DATA", "TACIT_DEBUG", "TACIT_EDITORS", "TACIT_SCREENSHOTS"})
+from tacit.protocol.remote import TOKEN, URL
+
+OTHERS: Final = frozenset(
+    {"TACIT_HOME", "TACIT_MODELS", "TACIT_DATA", "TACIT_DEBUG", "TACIT_EDITORS", "TACIT_SCREENSHOTS", URL, TOKEN}
+)
 """Those that are no setting; the last three are for developers and their tests."""
 
 

@@ -85,7 +85,7 @@ async def _explained(path: Path, line: int, column: int, tokens: int) -> Explain
     if line > len(lines):
         raise BadRequest(f"{place.path} has {len(lines)} lines.")
     offset = sum(len(one) + 1 for one in lines[: line - 1]) + min(column - 1, len(lines[line - 1]))
-    async with TacitClient(Home.from_environment().socket) as client:
+    async with TacitClient.of(Home.from_environment()) as client:
         window, budget, known = await _budgets(client)
         budget = tokens if tokens >= 0 else budget
         code = surroundings(text, offset, window)

@@ -81,7 +81,7 @@ async def _texts(project: str, file: Path | None, at: datetime) -> "list[TextAt]
     from tacit.protocol.client import TacitClient
     from tacit.protocol.home import Home
 
-    async with TacitClient(Home.from_environment().socket) as client:
+    async with TacitClient.of(Home.from_environment()) as client:
         paths = await client.replay_paths(project, at)
         if file is not None:
             paths = [_recorded(file, paths)]

@@ -53,15 +53,21 @@ EngineOption = Annotated[
     str | None, typer.Option("--engine", help="Instead of the setting `engine`: `embedded` or `vllm`.", metavar="NAME")
 ]
 
+ListenOption = Annotated[
+    str | None,
+    typer.Option("--listen", help="Answer a team on this TCP address of this machine, by tokens.", metavar="HOST:PORT"),
+]
+
 
 def serve(
     detach: Annotated[bool, typer.Option("--detach", help="Start it in the background; return when it answers.")] = False,
     engine: EngineOption = None,
+    listen: ListenOption = None,
 ) -> None:
     """Only the server, in the foreground until Ctrl-C. The model is fetched behind it if it is missing."""
     from tacit.server.settings import Settings
 
-    _choose(engine)
+    _choose(engine, listen)
     home = Home.from_environment()
     settings = Settings.load(home)
     if detach:
@@ -94,6 +100,7 @@ async def _serve_detached(home: Home) -> None:
 def up(
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
     engine: EngineOption = None,
+    listen: ListenOption = None,
 ) -> None:
     """Start everything: fetch the model the first time, serve, check with one real completion, say how to connect an editor."""
     from rich.console import Console
@@ -101,7 +108,7 @@ def up(
     from tacit.server.schedule import nightly_trigger
     from tacit.server.settings import Settings
 
-    _choose(engine)
+    _choose(engine, listen)
     home = Home.from_environment()
     settings = Settings.load(home)
     if settings.engine == "vllm" and not settings.vllm_url:
@@ -118,10 +125,12 @@ def up(
     asyncio.run(_up_detached(home, console) if detach else _up_here(home, console, model))
 
 
-def _choose(engine: str | None) -> None:
+def _choose(engine: str | None, listen: str | None) -> None:
     """For this process and the one that it may start in the background: the environment comes before config.toml."""
     if engine is not None:
         os.environ["TACIT_ENGINE"] = engine
+    if listen is not None:
+        os.environ["TACIT_LISTEN"] = listen
 
 
 async def _up_already(home: Home, console: "Console") -> bool:
@@ -234,7 +243,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     home = Home.from_environment()
 
     async def ask() -> ServerStatus | None:
-        async with TacitClient(home.socket) as client:
+        async with TacitClient.of(home) as client:
             return await _status(client)
 
     found = asyncio.run(ask())
@@ -273,8 +282,11 @@ def _say_status(status: ServerStatus, console: "Console") -> None:
 
     engine = "ready" if status.engine_ready else status.engine_message
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("server", f"{status.version}, pid {status.pid}, since {_local(status.started_at)}")
-    table.add_row("home", status.home)
+    pid = f", pid {status.pid}" if status.pid else ""
+    table.add_row("server", f"{status.version}{pid}, since {_local(status.started_at)}")
+    table.add_row(*(("home", status.home) if status.home else ("team", "its server, as far as it concerns you")))
+    if status.listen:
+        table.add_row("team", f"answered on http://{status.listen}; `tacit tokens list` says who")
     table.add_row("engine", f"{status.engine}: {engine}")
     table.add_row("model", f"{status.model} ({status.model_sha256[:12]})" if status.model_sha256 else status.model)
     table.add_row("next run", _local(status.next_run) if status.next_run else "off (setting `nightly`)")

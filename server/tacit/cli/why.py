@@ -31,7 +31,7 @@ def why(
     from tacit.protocol.home import Home
 
     async def asked() -> "SuggestionRecord":
-        async with TacitClient(Home.from_environment().socket) as client:
+        async with TacitClient.of(Home.from_environment()) as client:
             return await client.suggestion(suggestion)
 
     told = account(asyncio.run(asked()))

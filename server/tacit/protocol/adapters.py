@@ -225,5 +225,7 @@ class ServerStatus(Wire):
     shared: str = BASE_POLICY
     """policy_version of projects without an adapter of their own."""
     shared_debug: str = BASE_POLICY
+    listen: str = ""
+    """HOST:PORT on which a team is answered; empty: on none."""
     notices: tuple[str, ...] = ()
     """What a person should know: an adapter that could not be loaded, a database that was restored."""

@@ -32,7 +32,10 @@ from tacit.protocol.adapters import (
 from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context, PromptSize, Task
 from tacit.protocol.debugging import DEBUG_CHUNK, DebugChunk, DebugRequest, Failed
 from tacit.protocol.events import Event, EventAck, EventBatch, SuggestionRecord, TextAt
+from tacit.protocol.home import Home
 from tacit.protocol.lines import lines
+from tacit.protocol.remote import Remote, remote_of
+from tacit.protocol.team import NewToken, TokenRequest, UserInfo
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -40,16 +43,37 @@ Answer = TypeVar("Answer", bound=BaseModel)
 class TacitClient:
     """One connection pool to one server. Use as an async context manager, or call `aclose`."""
 
-    def __init__(self, socket: Path, *, timeout: float = 30.0, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        """socket: the server's Unix socket. timeout: seconds, of one answer. transport: for tests."""
+    def __init__(
+        self,
+        socket: Path,
+        *,
+        timeout: float = 30.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+        remote: Remote | None = None,
+    ) -> None:
+        """socket: the server's Unix socket. timeout: seconds, of one answer. transport: for tests. remote: a team's server, which
+        is asked instead of the socket."""
+        self.remote = remote
         # No limit of our own on connections: completions, events and status must not wait for one another.
         # No TLS on a Unix socket: reading the system's certificates would take longer than a keystroke.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=16, keepalive_expiry=60)
+        way = (
+            httpx.AsyncHTTPTransport(limits=limits)
+            if remote
+            else httpx.AsyncHTTPTransport(uds=str(socket), limits=limits, verify=False)
+        )
         self._http = httpx.AsyncClient(
-            transport=transport or httpx.AsyncHTTPTransport(uds=str(socket), limits=limits, verify=False),
-            base_url="http://tacit",
+            transport=transport or way,
+            base_url=remote.url if remote else "http://tacit",
+            headers={"authorization": f"Bearer {remote.token}"} if remote else None,
             timeout=httpx.Timeout(timeout, connect=5.0),
         )
+
+    @classmethod
+    def of(cls, home: Home, *, timeout: float = 30.0) -> Self:
+        """Of the team's server that this home is connected to, else of the home's own."""
+        remote = remote_of(home)
+        return cls(Path() if remote else home.socket, timeout=timeout, remote=remote)
 
     async def __aenter__(self) -> Self:
         return self
@@ -103,7 +127,7 @@ class TacitClient:
                     if line:
                         yield line
         except httpx.HTTPError as error:
-            raise _unreachable(error) from error
+            raise _unreachable(error, self.remote) from error
 
     async def prompt(self, context: Context) -> PromptSize:
         """What this context's prompt is made of, in the engine's tokens."""
@@ -208,6 +232,17 @@ class TacitClient:
     async def adapter(self, name: str) -> AdapterDetail:
         return await self._get(f"/v1/adapters/{name}", AdapterDetail)
 
+    async def add_user(self, request: TokenRequest) -> NewToken:
+        """Conflict: the name has a token."""
+        return await self._post("/v1/users", request, NewToken)
+
+    async def users(self) -> list[UserInfo]:
+        return await self._get_list("/v1/users", UserInfo)
+
+    async def revoke_user(self, name: str) -> UserInfo:
+        """From its return on that token opens nothing. NotFound."""
+        return await self._post(f"/v1/users/{quote(name, safe='')}/revoke", None, UserInfo)
+
     async def _get(self, path: str, kind: type[Answer]) -> Answer:
         return _read(kind, (await self._request("GET", path)).content)
 
@@ -225,7 +260,7 @@ class TacitClient:
         try:
             response = await self._http.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise _unreachable(error) from error
+            raise _unreachable(error, self.remote) from error
         _raise_for(response)
         return response
 
@@ -249,8 +284,12 @@ def _chunk(line: str) -> DebugChunk:
         ) from None
 
 
-def _unreachable(error: httpx.HTTPError) -> errors.ServerUnavailable:
+def _unreachable(error: httpx.HTTPError, remote: Remote | None) -> errors.ServerUnavailable:
     what = str(error) or type(error).__name__
+    if remote is not None:
+        return errors.ServerUnavailable(
+            f"The team's server {remote.url} did not answer ({what}).", mend="Ask its operator; `tacit connect --off` leaves it."
+        )
     return errors.ServerUnavailable(f"No Tacit server answered ({what}).", mend="Start it with `tacit up`.")
 
 

@@ -2,10 +2,14 @@
 
 TacitError
 ├── BadRequest          400  the caller sent something that cannot be meant
+├── Unauthorized        401  a team's server: no token, or one that is not valid
+├── Forbidden           403  this may not be asked from here, or not by this user
 ├── NotFound            404  a name that does not exist
 ├── Conflict            409  it exists already, or another one is running
 ├── Refused             422  understood and declined: an adapter that fails verification, a gate that failed
+├── TooMany             429  this user has asked enough for now
 ├── StorageFull         507  nothing was acknowledged; try again when there is room
+├── StorageUnavailable  503  the database does not answer; nothing was acknowledged
 ├── StorageCorrupt      500  the database was damaged; it was set aside
 ├── EngineUnavailable   503  the model is loading, restarting or gone
 ├── ModelUnavailable    503  no model file, or one whose checksum is wrong
@@ -35,6 +39,16 @@ class BadRequest(TacitError):
     status = 400
 
 
+class Unauthorized(TacitError):
+    code = "unauthorized"
+    status = 401
+
+
+class Forbidden(TacitError):
+    code = "forbidden"
+    status = 403
+
+
 class NotFound(TacitError):
     code = "not_found"
     status = 404
@@ -50,9 +64,19 @@ class Refused(TacitError):
     status = 422
 
 
+class TooMany(TacitError):
+    code = "too_many"
+    status = 429
+
+
 class StorageFull(TacitError):
     code = "storage_full"
     status = 507
+
+
+class StorageUnavailable(TacitError):
+    code = "storage_unavailable"
+    status = 503
 
 
 class StorageCorrupt(TacitError):
@@ -90,10 +114,14 @@ BY_CODE: dict[str, type[TacitError]] = {
     for kind in (
         TacitError,
         BadRequest,
+        Unauthorized,
+        Forbidden,
         NotFound,
         Conflict,
         Refused,
+        TooMany,
         StorageFull,
+        StorageUnavailable,
         StorageCorrupt,
         EngineUnavailable,
         ModelUnavailable,

@@ -43,6 +43,11 @@ class Home:
         return self.root / "tacit.db"
 
     @property
+    def remote(self) -> Path:
+        """The team's server that this home is connected to, and the token for it, JSON."""
+        return self.root / "remote.json"
+
+    @property
     def adapters(self) -> Path:
         """One folder per published adapter, named `NAME@000042`."""
         return self.root / "adapters"

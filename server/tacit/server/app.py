@@ -51,6 +51,12 @@ from tacit.server.runs import Runs
 from tacit.server.schedule import Schedule
 from tacit.server.settings import Settings
 from tacit.server.store.store import Store, count_events
+from tacit.server.team import routes as team
+from tacit.server.team import scope
+from tacit.server.team.gate import asker, owner_of
+from tacit.server.team.limits import Bucket, Turns
+from tacit.server.team.routes import in_turn
+from tacit.server.team.users import Users
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +77,14 @@ class Parts:
     runs: Runs
     schedule: Schedule
     host: Host
+    users: Users
     metrics: Metrics = field(default_factory=Metrics)
+    turns: Turns | None = None
+    """Of a team; None: there is none."""
+    events: Bucket | None = None
+    """What a user of the team may send."""
+    listening: str = ""
+    """HOST:PORT on which a team is answered; empty: on none."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     requests: int = 0
 
@@ -83,6 +96,7 @@ def make_app(parts: Parts) -> FastAPI:
     debugging.add_routes(app, parts)
     _runs_and_adapters(app, parts)
     _state(app, parts)
+    team.add_routes(app, parts.users)
     return app
 
 
@@ -90,13 +104,15 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
     @app.post("/v1/complete", response_model=CompleteResponse)
     async def complete(body: CompleteRequest, request: Request) -> Response:
         """Text for the hole. Closing the connection stops the work on it."""
-        metrics, outcome = parts.metrics, "error"
+        metrics, outcome, user = parts.metrics, "error", asker(request)
         began = time.perf_counter()
+        body = scope.question_of(user, body)
         try:
             service, model_sha256 = parts.host.service()
             parts.requests += 1
             with parts.adapters.using(body.project, body.task, body.session_id) as policy:
-                answer = await _watched(parts, policy, _unless_gone(request, service.complete(body, policy, model_sha256)))
+                asked = in_turn(parts.turns, user, body, lambda left: service.complete(left, policy, model_sha256))
+                answer = await _watched(parts, policy, _unless_gone(request, asked))
             if answer is None:
                 outcome = "cancelled"
                 return Response(status_code=GONE)
@@ -116,10 +132,13 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
         return _json(await service.size(body))
 
     @app.post("/v1/events", response_model=EventAck)
-    async def events(body: EventBatch) -> Response:
+    async def events(body: EventBatch, request: Request) -> Response:
         """Answered when every event of the batch is on the disk. Idempotent by event id."""
         began = time.perf_counter()
-        ack = await store_events(parts.store, body.events)
+        user = asker(request)
+        if parts.events is not None and not user.operator:
+            parts.events.take(user.name, len(body.events))
+        ack = await store_events(parts.store, scope.events_of(user, body.events), user.name)
         parts.metrics.events.labels("stored").inc(ack.stored)
         parts.metrics.events.labels("known").inc(ack.known)
         parts.metrics.ingest_seconds.observe(time.perf_counter() - began)
@@ -127,10 +146,11 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
 
     @app.get("/v1/export", response_model=SuggestionRecord)
     async def export_records(
-        project: str = Query(max_length=64), task: Task = "completion", since: datetime | None = None
+        request: Request, project: str = Query(max_length=64), task: Task = "completion", since: datetime | None = None
     ) -> Response:
         """One SuggestionRecord per line, oldest first. since: only those that the server received from then on."""
-        lines = export(parts.store, project, task, since)
+        user = asker(request)
+        lines = export(parts.store, scope.project_of(user, project), task, since, owner_of(user))
         # The first page before the status line: what fails at once is answered as an error.
         first = await anext(lines, b"")
 
@@ -142,20 +162,27 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
         return StreamingResponse(stream(), media_type="application/x-ndjson")
 
     @app.get("/v1/suggestions/{suggestion_id}", response_model=SuggestionRecord)
-    async def suggestion(suggestion_id: str) -> Response:
+    async def suggestion(suggestion_id: str, request: Request) -> Response:
         """One suggestion with its events; its id, or a beginning of it that no other one has."""
-        line = await parts.store.read(lambda session: record_of(session, suggestion_id))
+        owner = owner_of(asker(request))
+        line = await parts.store.read(lambda session: record_of(session, suggestion_id, owner))
         return Response(line, media_type="application/json")
 
     @app.get("/v1/replay", response_model=TextAt)
-    async def replay(at: AwareDatetime, project: str = Query(max_length=64), path: str = Query(max_length=4096)) -> Response:
+    async def replay(
+        request: Request, at: AwareDatetime, project: str = Query(max_length=64), path: str = Query(max_length=4096)
+    ) -> Response:
         """What stood in a document at a moment."""
-        return _json(await parts.store.read(lambda session: text_at(session, project, path, at)))
+        user = asker(request)
+        name, owner = scope.project_of(user, project), owner_of(user)
+        return _json(await parts.store.read(lambda session: text_at(session, name, path, at, owner)))
 
     @app.get("/v1/replay/paths", response_model=list[str])
-    async def replay_paths(at: AwareDatetime, project: str = Query(max_length=64)) -> list[str]:
+    async def replay_paths(request: Request, at: AwareDatetime, project: str = Query(max_length=64)) -> list[str]:
         """The documents of which something is recorded at or before a moment."""
-        return await parts.store.read(lambda session: texts_at(session, project, at))
+        user = asker(request)
+        name, owner = scope.project_of(user, project), owner_of(user)
+        return await parts.store.read(lambda session: texts_at(session, name, at, owner))
 
 
 def _runs_and_adapters(app: FastAPI, parts: Parts) -> None:
@@ -223,46 +250,52 @@ def _state(app: FastAPI, parts: Parts) -> None:
         return Response('{"ready":true}', media_type="application/json")
 
     @app.get("/v1/status", response_model=ServerStatus)
-    async def status() -> Response:
+    async def status(request: Request) -> Response:
+        user = asker(request)
+        owner = owner_of(user)
         host, reach, model = parts.host, parts.host.reach, parts.host.model
         running = await parts.runs.running()
         adapters = parts.adapters
         routes = adapters.routes()
-        projects, events = await parts.store.read(lambda session: (project_infos(session, routes), count_events(session)))
-        notices = (*([parts.store.notice] if parts.store.notice else []), *adapters.notices.values())
-        return _json(
-            ServerStatus(
-                version=version("tacit"),
-                pid=os.getpid(),
-                home=str(parts.home.root),
-                started_at=parts.started_at,
-                engine=parts.settings.engine,
-                engine_ready=host.ready,
-                engine_message=host.message,
-                model=model.model.name if model else parts.settings.model,
-                model_sha256=model.sha256 if model else "",
-                model_path=str(model.path) if model else "",
-                prefix_chars=reach.prefix_chars,
-                suffix_chars=reach.suffix_chars,
-                snippet_tokens=reach.snippet_tokens,
-                projects=projects,
-                next_run=parts.schedule.next_run,
-                running=running,
-                last_run=await parts.runs.last(),
-                events=events,
-                requests=parts.requests,
-                canary_share=parts.settings.canary_share,
-                canaries=adapters.running_canaries(),
-                shared=adapters.policy(SHARED, "completion"),
-                shared_debug=adapters.policy(SHARED, "debug"),
-                notices=notices,
-            )
+        projects, events = await parts.store.read(
+            lambda session: (project_infos(session, routes, owner), count_events(session, owner))
         )
+        notices = (*([parts.store.notice] if parts.store.notice else []), *adapters.notices.values())
+        found = ServerStatus(
+            version=version("tacit"),
+            pid=os.getpid(),
+            home=str(parts.home.root),
+            started_at=parts.started_at,
+            engine=parts.settings.engine,
+            engine_ready=host.ready,
+            engine_message=host.message,
+            model=model.model.name if model else parts.settings.model,
+            model_sha256=model.sha256 if model else "",
+            model_path=str(model.path) if model else "",
+            prefix_chars=reach.prefix_chars,
+            suffix_chars=reach.suffix_chars,
+            snippet_tokens=reach.snippet_tokens,
+            projects=projects,
+            next_run=parts.schedule.next_run,
+            running=running,
+            last_run=await parts.runs.last(),
+            events=events,
+            requests=parts.requests,
+            canary_share=parts.settings.canary_share,
+            canaries=adapters.running_canaries(),
+            shared=adapters.policy(SHARED, "completion"),
+            shared_debug=adapters.policy(SHARED, "debug"),
+            notices=notices,
+            listen=parts.listening,
+        )
+        return _json(scope.status_of(user, found))
 
     @app.get("/v1/projects", response_model=list[ProjectInfo])
-    async def projects() -> Response:
-        routes = parts.adapters.routes()
-        return _json_list(await parts.store.read(lambda session: project_infos(session, routes)))
+    async def projects(request: Request) -> Response:
+        user, routes = asker(request), parts.adapters.routes()
+        return _json_list(
+            scope.projects_of(user, await parts.store.read(lambda session: project_infos(session, routes, owner_of(user))))
+        )
 
     @app.get("/metrics")
     async def metrics() -> Response:

@@ -1,12 +1,11 @@
 """What the learner reads: each suggestion with its events, and the counts of each project. Touches the store, reading only."""
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from datetime import datetime
 
-from sqlalchemy import text, tuple_
+from sqlalchemy import bindparam, text, tuple_
 from sqlmodel import Session, col, select
 
 from tacit.protocol.adapters import SHARED, ProjectInfo
@@ -25,19 +24,26 @@ Place = tuple[int, str]
 DECISIONS = ("accepted", "typed_through", "rejected", "rated")
 
 
-async def export(store: Store, project: str, task: Task, since: datetime | None = None) -> AsyncIterator[bytes]:
-    """One SuggestionRecord as JSON per line, oldest first. since: received by the server from then on, by its own clock."""
+async def export(
+    store: Store, project: str, task: Task, since: datetime | None = None, owner: str | None = None
+) -> AsyncIterator[bytes]:
+    """One SuggestionRecord as JSON per line, oldest first. since: received by the server from then on, by its own clock.
+
+    owner: what this user of the team recorded; None: what anybody did.
+    """
     first_ms = milliseconds(since) if since else 0
     after: Place | None = None
     while True:
-        lines, after = await store.read(lambda session, place=after: _page(session, project, task, place, first_ms))  # type: ignore[misc]
+        lines, after = await store.read(lambda session, place=after: _page(session, project, task, place, first_ms, owner))  # type: ignore[misc]
         if lines:
             yield lines
         if after is None:
             return
 
 
-def _page(session: Session, project: str, task: Task, after: Place | None, first_ms: int) -> tuple[bytes, Place | None]:
+def _page(
+    session: Session, project: str, task: Task, after: Place | None, first_ms: int, owner: str | None
+) -> tuple[bytes, Place | None]:
     """(lines, where to go on or None at the end). Bodies were validated when they came; they are passed on as they are."""
     page = (
         select(SuggestionRow.id, SuggestionRow.at_ms, EventRow.body)
@@ -48,12 +54,17 @@ def _page(session: Session, project: str, task: Task, after: Place | None, first
     )
     if after is not None:
         page = page.where(tuple_(col(SuggestionRow.at_ms), col(SuggestionRow.id)) > after)
+    if owner is not None:
+        page = page.where(SuggestionRow.owner == owner)
     suggestions = session.exec(page).all()
     if not suggestions:
         return b"", None
     events: dict[str | None, list[str]] = defaultdict(list)
     for suggestion_id, body in session.exec(
         select(EventRow.suggestion_id, EventRow.body)
+        .join(SuggestionRow, col(SuggestionRow.id) == EventRow.suggestion_id)
+        # What somebody else says of a suggestion is nothing.
+        .where(EventRow.owner == SuggestionRow.owner)
         .where(col(EventRow.suggestion_id).in_([row[0] for row in suggestions]), EventRow.kind != "suggested")
         .order_by(col(EventRow.at_ms), col(EventRow.seq))
     ):
@@ -63,46 +74,49 @@ def _page(session: Session, project: str, task: Task, after: Place | None, first
     return lines.encode(), (last[1], last[0]) if len(suggestions) == PAGE else None
 
 
-def record_of(session: Session, name: str) -> bytes:
-    """A SuggestionRecord as JSON. name: the suggestion's id or a beginning of it. NotFound, BadRequest: it begins several."""
+def record_of(session: Session, name: str, owner: str | None = None) -> bytes:
+    """A SuggestionRecord as JSON. name: the suggestion's id or a beginning of it. NotFound, BadRequest: it begins several.
+
+    owner: for this user of the team there are only theirs.
+    """
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise BadRequest(f"`{name[:80]}` is no suggestion's id.")
-    found = session.exec(
-        select(SuggestionRow.id, EventRow.body)
+    begins = (
+        select(SuggestionRow.id, EventRow.body, SuggestionRow.owner)
         .join(EventRow, col(EventRow.id) == SuggestionRow.event_id)
         .where(col(SuggestionRow.id).startswith(name, autoescape=True))
         .order_by(col(SuggestionRow.id) != name)
         .limit(2)
-    ).all()
+    )
+    found = session.exec(begins if owner is None else begins.where(SuggestionRow.owner == owner)).all()
     if not found:
         raise NotFound(f"There is no suggestion {name}; it may be older than `retention_days`.")
     if len(found) > 1 and found[0][0] != name:
         raise BadRequest(f"Several suggestions begin with {name}.", mend="Give more of the id.")
-    suggestion, body = found[0]
+    suggestion, body, whose = found[0]
     events = session.exec(
         select(EventRow.body)
-        .where(EventRow.suggestion_id == suggestion, EventRow.kind != "suggested")
+        .where(EventRow.suggestion_id == suggestion, EventRow.kind != "suggested", EventRow.owner == whose)
         .order_by(col(EventRow.at_ms), col(EventRow.seq))
     )
     return f'{{"suggestion":{body},"events":[{",".join(events)}]}}'.encode()
 
 
-def project_infos(session: Session, routes: Routes) -> tuple[ProjectInfo, ...]:
-    """A project that has an adapter is listed even if its samples are gone; SHARED is none."""
-    counts = {
-        project: (int(suggestions), int(labelled))
-        for project, suggestions, labelled in session.execute(
-            text(
-                """SELECT project, count(*), sum(
-                    (shown OR EXISTS (SELECT 1 FROM event WHERE suggestion_id = suggestion.id AND kind = 'shown'))
-                    AND EXISTS (SELECT 1 FROM event WHERE suggestion_id = suggestion.id
-                                AND kind IN (SELECT value FROM json_each(:decisions))))
-                FROM suggestion GROUP BY project"""
-            ),
-            {"decisions": json.dumps(DECISIONS)},
-        )
-    }
-    names = sorted((counts.keys() | {project for project, _ in routes.serving}) - {SHARED})
+def project_infos(session: Session, routes: Routes, owner: str | None = None) -> tuple[ProjectInfo, ...]:
+    """A project that has an adapter is listed even if its samples are gone; SHARED is none.
+
+    owner: what this user of the team recorded, and nothing else.
+    """
+    counted = text(
+        f"""SELECT project, count(*), sum(CASE WHEN
+            (shown OR EXISTS (SELECT 1 FROM event WHERE suggestion_id = suggestion.id AND kind = 'shown'))
+            AND EXISTS (SELECT 1 FROM event WHERE suggestion_id = suggestion.id AND kind IN :decisions) THEN 1 ELSE 0 END)
+        FROM suggestion {"" if owner is None else "WHERE owner = :owner"} GROUP BY project"""
+    ).bindparams(bindparam("decisions", expanding=True))
+    bound = {"decisions": DECISIONS, **({} if owner is None else {"owner": owner})}
+    counts = {project: (int(suggestions), int(labelled)) for project, suggestions, labelled in session.execute(counted, bound)}
+    served = {project for project, _ in routes.serving} if owner is None else set()
+    names = sorted((counts.keys() | served) - {SHARED})
     return tuple(
         ProjectInfo(
             project=name,

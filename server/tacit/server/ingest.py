@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import insert
-from sqlmodel import Session
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, SQLModel
 
 from tacit.protocol.completion import Context
 from tacit.protocol.debugging import Check, Diagnostic
@@ -43,16 +43,19 @@ class Rows:
     blobs: list[dict[str, Any]] = field(default_factory=list)
 
 
-async def store_events(store: Store, events: Sequence[Event]) -> EventAck:
-    """Returns when all of them are on the disk. StorageFull, StorageCorrupt: none of them was acknowledged."""
+async def store_events(store: Store, events: Sequence[Event], owner: str = "") -> EventAck:
+    """Returns when all of them are on the disk. StorageFull, StorageCorrupt: none of them was acknowledged.
+
+    owner: the team's user who sent them.
+    """
     # Redacting a whole context takes milliseconds; events without one do not pay for a thread.
     heavy = any(isinstance(event, Suggested | TextEvent) for event in events)
-    rows = await asyncio.to_thread(prepare, events) if heavy else prepare(events)
+    rows = await asyncio.to_thread(prepare, events, owner) if heavy else prepare(events, owner)
     stored = await store.write(lambda session: keep(session, rows))
     return EventAck(stored=stored, known=len(events) - stored)
 
 
-def prepare(events: Sequence[Event]) -> Rows:
+def prepare(events: Sequence[Event], owner: str = "") -> Rows:
     """Table rows of events, secrets replaced. Pure but for the time of arrival."""
     received = milliseconds()
     rows = Rows([], [], [])
@@ -72,6 +75,7 @@ def prepare(events: Sequence[Event]) -> Rows:
                 "at_ms": milliseconds(event.at),
                 "received_ms": received,
                 "body": event.model_dump_json(),
+                "owner": owner,
             }
         )
         if isinstance(event, TextEvent):
@@ -79,12 +83,13 @@ def prepare(events: Sequence[Event]) -> Rows:
                 {
                     "event_id": event.id,
                     "kind": event.kind,
-                    "project": event.project,
-                    "path": event.path,
+                    "project": _without_nul(event.project),
+                    "path": _without_nul(event.path),
                     "document": event.document,
                     "number": event.number,
                     "at_ms": milliseconds(event.at),
                     "sha256": event.sha256 if isinstance(event, TextSnapshot) else "",
+                    "owner": owner,
                 }
             )
         if isinstance(event, Suggested):
@@ -92,24 +97,29 @@ def prepare(events: Sequence[Event]) -> Rows:
                 {
                     "id": event.suggestion_id,
                     "event_id": event.id,
-                    "project": event.project,
+                    "project": _without_nul(event.project),
                     "task": event.task,
                     "at_ms": milliseconds(event.at),
                     "shown": event.shown,
-                    "policy_version": event.generation.policy_version,
-                    "before": last_line(event.context.prefix),
+                    "policy_version": _without_nul(event.generation.policy_version),
+                    "before": _without_nul(last_line(event.context.prefix)),
+                    "owner": owner,
                 }
             )
     return rows
 
 
+def _without_nul(text: str) -> str:
+    """PostgreSQL's texts cannot hold it. An event's body is JSON, where it is written as an escape."""
+    return text.replace("\0", "\ufffd")
+
+
 def keep(session: Session, rows: Rows) -> int:
     """Insert what is not known yet, in the session's transaction; returns how many events that were."""
-    connection = session.connection()
     if rows.suggestions:
         stored = _insert_events(session, [row for row in rows.events if row["kind"] == "suggested"])
         # A known event brings a known suggestion; a second event about the same suggestion does not replace the first.
-        connection.execute(insert(SuggestionRow).prefix_with("OR IGNORE"), rows.suggestions)
+        _insert_new(session, SuggestionRow, rows.suggestions)
     else:
         stored = 0
     for index, event in rows.written:
@@ -119,14 +129,20 @@ def keep(session: Session, rows: Rows) -> int:
     stored += _insert_events(session, [row for row in rows.events if row["kind"] != "suggested"])
     for table, new in ((TextRow, rows.texts), (TextBlobRow, rows.blobs)):
         if new:
-            connection.execute(insert(table).prefix_with("OR IGNORE"), new)
+            _insert_new(session, table, new)
     return stored
 
 
 def _insert_events(session: Session, rows: list[dict[str, Any]]) -> int:
-    if not rows:
-        return 0
-    return session.connection().execute(insert(EventRow).prefix_with("OR IGNORE"), rows).rowcount
+    return _insert_new(session, EventRow, rows) if rows else 0
+
+
+def _insert_new(session: Session, table: type[SQLModel], rows: list[dict[str, Any]]) -> int:
+    """Those that are not there yet; returns how many that were."""
+    connection = session.connection()
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    return connection.execute(statement, rows).rowcount
 
 
 def redacted(event: Event, before: str = "") -> Event:
@@ -171,7 +187,8 @@ def _redacted_notes(checks: tuple[Check, ...]) -> tuple[Check, ...]:
 
 def _redacted_diagnostic(one: Diagnostic) -> Diagnostic:
     related = tuple(place.model_copy(update={"message": redact(place.message)}) for place in one.related)
-    return one.model_copy(update={"message": redact(one.message), "related": related})
+    words = {name: redact(getattr(one, name)) for name in ("message", "code", "source")}
+    return one.model_copy(update={**words, "related": related})
 
 
 def _redacted_suggestion(event: Suggested) -> Suggested:

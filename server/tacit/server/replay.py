@@ -18,16 +18,19 @@ from tacit.server.store.store import milliseconds, moment
 from tacit.server.store.tables import EventRow, TextBlobRow, TextRow
 
 
-def texts_at(session: Session, project: str, at: datetime) -> list[str]:
-    """Paths of all documents of which something is recorded at or before this moment."""
+def texts_at(session: Session, project: str, at: datetime, owner: str | None = None) -> list[str]:
+    """Paths of all documents of which something is recorded at or before this moment. owner: by this user of the team."""
     query = select(TextRow.path).where(TextRow.project == project, TextRow.at_ms <= milliseconds(at)).distinct()
-    return sorted(session.exec(query))
+    return sorted(session.exec(query if owner is None else query.where(TextRow.owner == owner)))
 
 
-def text_at(session: Session, project: str, path: str, at: datetime) -> TextAt:
-    """NotFound: nothing of this file is recorded at or before this moment; the message says from when on there is."""
+def text_at(session: Session, project: str, path: str, at: datetime, owner: str | None = None) -> TextAt:
+    """NotFound: nothing of this file is recorded at or before this moment; the message says from when on there is.
+
+    owner: what this user of the team recorded; None: whoever recorded last.
+    """
     limit = milliseconds(at)
-    mine = (TextRow.project == project, TextRow.path == path)
+    mine = [TextRow.project == project, TextRow.path == path, *([] if owner is None else [TextRow.owner == owner])]
     latest = session.exec(
         select(TextRow)
         .where(*mine, TextRow.at_ms <= limit)
@@ -38,7 +41,7 @@ def text_at(session: Session, project: str, path: str, at: datetime) -> TextAt:
         first = session.exec(select(TextRow.at_ms).where(*mine).order_by(col(TextRow.at_ms)).limit(1)).first()
         when = f"; the record of it begins at {moment(first).isoformat(timespec='seconds')}" if first is not None else ""
         raise NotFound(f"Nothing of {path} is recorded at or before {at.isoformat(timespec='seconds')}{when}.")
-    return rebuild(_of_document(session, latest.document, limit), at)
+    return rebuild(_of_document(session, latest, limit), at)
 
 
 def rebuild(events: Sequence[TextEvent], at: datetime) -> TextAt:
@@ -100,12 +103,15 @@ def _found(event: TextEvent, at: datetime, text: str, state: str, note: str, sin
     )
 
 
-def _of_document(session: Session, document: str, limit_ms: int) -> list[TextEvent]:
-    """From the last snapshot at or before the moment whose text is kept to the first event after it."""
+def _of_document(session: Session, latest: TextRow, limit_ms: int) -> list[TextEvent]:
+    """From the last snapshot at or before the moment whose text is kept to the first event after it, of the opening that `latest`
+    belongs to, as its owner told of it: whoever names the same document has another.
+    """
+    opening = (TextRow.document == latest.document, TextRow.owner == latest.owner)
     snapshots = (
         select(TextRow.number)
         .join(TextBlobRow, col(TextBlobRow.sha256) == TextRow.sha256)
-        .where(TextRow.document == document, TextRow.kind == "text_snapshot", TextRow.at_ms <= limit_ms)
+        .where(*opening, TextRow.kind == "text_snapshot", TextRow.at_ms <= limit_ms)
         .order_by(col(TextRow.number).desc())
         .limit(1)
     )
@@ -113,7 +119,7 @@ def _of_document(session: Session, document: str, limit_ms: int) -> list[TextEve
     rows = session.exec(
         select(TextRow.at_ms, TextRow.sha256, EventRow.body)
         .join(EventRow, col(EventRow.id) == TextRow.event_id)
-        .where(TextRow.document == document, TextRow.number >= begin)
+        .where(*opening, TextRow.number >= begin)
         .order_by(col(TextRow.number))
     )
     found: list[TextEvent] = []

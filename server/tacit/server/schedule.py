@@ -101,7 +101,8 @@ class Schedule:
                 self._scheduler.add_job(self.night, "date", run_date=now + timedelta(seconds=self._catch_up), id="missed")
         self._scheduler.add_job(_look_at_the_clock, "interval", minutes=CLOCK_MINUTES, id="clock")
         self._scheduler.add_job(self.look_at_canaries, "interval", minutes=CANARY_MINUTES, id="canaries")
-        self._scheduler.add_job(self._back_up, "interval", hours=1, id="backup")
+        if self._store.makes_backups:
+            self._scheduler.add_job(self._back_up, "interval", hours=1, id="backup")
         self._scheduler.add_job(
             self._clean_up, "interval", hours=24, id="clean-up", next_run_time=datetime.now(UTC) + timedelta(minutes=10)
         )

@@ -9,11 +9,14 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from logging.handlers import RotatingFileHandler
 
 import uvicorn
+from starlette.types import ASGIApp
 
+from tacit.protocol.errors import SettingError
 from tacit.protocol.home import Home
 from tacit.server.adapters import Adapters
 from tacit.server.app import Parts, make_app
@@ -25,6 +28,9 @@ from tacit.server.runs import Runs
 from tacit.server.schedule import CATCH_UP_SECONDS, Command, Schedule, learner_command, nightly_trigger
 from tacit.server.settings import Settings
 from tacit.server.store.store import Store
+from tacit.server.team.gate import Gate
+from tacit.server.team.limits import Bucket, Turns
+from tacit.server.team.users import Users
 
 log = logging.getLogger(__name__)
 
@@ -56,18 +62,20 @@ async def serve(
     os.umask(0o077)
     stop = stop or asyncio.Event()
     with _told_to_end(stop), locked(home), _logging(home, console):
-        store = await asyncio.to_thread(Store.open, home)
+        store = await asyncio.to_thread(Store.open, home, settings.database_url)
         try:
             adapters, runs = Adapters(home, settings, store), Runs(home, store)
             schedule = Schedule(home, settings, store, runs, command=learner, catch_up=catch_up)
             host = Host(home, settings, adapters, model, make_engine)
-            parts = Parts(home, settings, store, adapters, runs, schedule, host)
+            users = Users(store)
+            await users.load()
+            parts = Parts(home, settings, store, adapters, runs, schedule, host, users)
             bringing_up = asyncio.create_task(host.run())
             try:
                 await schedule.start()
-                with _listening(home) as listener:
+                with _listening(home) as listener, _listening_to_team(settings) as team:
                     log.info("serving %s (pid %d) on %s", home.root, os.getpid(), home.socket)
-                    await _answer(parts, listener, listening, stop)
+                    await _answer(parts, listener, team, listening, stop)
             finally:
                 bringing_up.cancel()
                 await asyncio.gather(bringing_up, return_exceptions=True)
@@ -96,29 +104,73 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _answer(parts: Parts, listener: socket.socket, listening: Callable[[], None], stop: asyncio.Event) -> None:
+async def _answer(
+    parts: Parts, listener: socket.socket, team: socket.socket | None, listening: Callable[[], None], stop: asyncio.Event
+) -> None:
+    """The same routes on both: on the Unix socket as they are, on TCP behind the gate."""
+    app = make_app(parts)
+    servers = [(_server(app, listening), listener)]
+    if team is not None:
+        settings = parts.settings
+        parts.listening = _address(team)
+        parts.turns = Turns(settings.streams)
+        parts.events = Bucket(settings.events_per_minute, "events", time.monotonic)
+        requests = Bucket(settings.requests_per_minute, "requests", time.monotonic)
+        hosts = [name for name in (part.strip() for part in settings.public_hosts.split(",")) if name]
+        servers.append((_server(Gate(app, parts.users, requests, hosts), lambda: None), team))
+        log.info("a team is answered on http://%s", parts.listening)
+    serving = [asyncio.create_task(server.serve(sockets=[where])) for server, where in servers]
+    waiting = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({*serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        log.info("the server is told to end")
+        parts.host.hurry(FINISH_SECONDS / 2)
+    finally:
+        for server, _ in servers:
+            server.should_exit = True
+        waiting.cancel()
+        await asyncio.gather(*serving)
+
+
+def _server(app: ASGIApp, listening: Callable[[], None]) -> _Server:
     config = uvicorn.Config(
-        make_app(parts),
-        uds=str(parts.home.socket),
+        app,
         log_config=None,
         access_log=False,
         lifespan="off",
         server_header=False,
+        # Who asks is the token's matter: what a proxy says of the client's address is not looked at.
+        proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
-    server = _Server(config, listening)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    waiting = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        log.info("the server is told to end")
-        parts.host.hurry(FINISH_SECONDS / 2)
-    finally:
-        server.should_exit = True
-        waiting.cancel()
-        await serving
+    return _Server(config, listening)
+
+
+@contextlib.contextmanager
+def _listening_to_team(settings: Settings) -> Iterator[socket.socket | None]:
+    """The TCP socket of the setting `listen`; None: there is none. SettingError: the address cannot be had."""
+    if not settings.listen:
+        yield None
+        return
+    host, _, port = settings.listen.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host.strip("[]"), int(port)))
+        except (OSError, OverflowError) as error:
+            raise SettingError(
+                f"The setting `listen`, {settings.listen}, cannot be listened on ({error}).", mend="Choose another port."
+            ) from error
+        listener.listen(BACKLOG)
+        yield listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port, *_ = listener.getsockname()
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @contextlib.contextmanager

@@ -47,6 +47,16 @@ class Settings(BaseModel):
     reward_model: Literal["trees", "lora"] = "trees"
     """From what the show policy learns: `trees` on cheap features, or `lora`, a head on the base from which they are distilled,
     which on a CPU can cost more than the night's training."""
+    listen: str = Field(default="", pattern=r"^((127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|\[::1\]):\d{1,5})?$")
+    """HOST:PORT of this machine on which a team is answered, by tokens, behind a proxy that speaks TLS; empty: nobody is."""
+    public_hosts: str = ""
+    """By what names, separated by commas, clients reach it besides this machine's own: those of the proxy."""
+    requests_per_minute: int = Field(default=300, ge=1)
+    """Completions, fixes, answers that one user of a team may ask for."""
+    events_per_minute: int = Field(default=6000, ge=1)
+    """Events that one user of a team may send."""
+    database_url: str = Field(default="", repr=False)
+    """postgresql://USER@HOST:PORT/DATABASE; empty: SQLite in TACIT_HOME."""
     retention_days: int = Field(default=90, ge=1, le=3650)
     """Suggestions and events older than this are deleted."""
     keep_adapters: int = Field(default=5, ge=2, le=1000)

@@ -7,11 +7,16 @@ import traceback
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 from tacit.protocol import errors
 from tacit.protocol.debugging import DEBUG_CHUNK, DebugChunk, DebugRequest, Done, Failed, Withheld
+from tacit.server.team import scope
+from tacit.server.team.gate import asker
+from tacit.server.team.limits import DEBUGGING
+from tacit.server.team.routes import turn
+from tacit.server.team.users import User
 
 if TYPE_CHECKING:
     from tacit.server.app import Parts
@@ -23,22 +28,22 @@ LINES = "application/x-ndjson"
 
 def add_routes(app: FastAPI, parts: "Parts") -> None:
     @app.post("/v1/debug", response_class=StreamingResponse)
-    async def debug(body: DebugRequest) -> Response:
+    async def debug(body: DebugRequest, request: Request) -> Response:
         """A fix or an explanation: one DebugChunk a line. Closing the connection stops the work on it."""
         if body.kind == "chat":
             raise errors.BadRequest("A chat is asked for at /v1/chat.")
-        return await _streamed(parts, body)
+        return await _streamed(parts, body, asker(request))
 
     @app.post("/v1/chat", response_class=StreamingResponse)
-    async def chat(body: DebugRequest) -> Response:
+    async def chat(body: DebugRequest, request: Request) -> Response:
         """The answer to the last turn: one DebugChunk a line. Closing the connection stops the work on it."""
         if body.kind != "chat":
             raise errors.BadRequest(f"`{body.kind}` is asked for at /v1/debug.")
-        return await _streamed(parts, body)
+        return await _streamed(parts, body, asker(request))
 
 
-async def _streamed(parts: "Parts", body: DebugRequest) -> Response:
-    lines = _lines(parts, body)
+async def _streamed(parts: "Parts", body: DebugRequest, user: User) -> Response:
+    lines = _lines(parts, scope.debug_question_of(user, body), user)
     # The first line before the status line: what fails at once is answered as an error.
     first = await anext(lines)
 
@@ -51,11 +56,12 @@ async def _streamed(parts: "Parts", body: DebugRequest) -> Response:
     return StreamingResponse(stream(), media_type=LINES)
 
 
-async def _lines(parts: "Parts", body: DebugRequest) -> AsyncGenerator[bytes, None]:
+async def _lines(parts: "Parts", body: DebugRequest, user: User) -> AsyncGenerator[bytes, None]:
     """The chunks as lines. An error before the first is raised, a later one is the last line."""
     began, outcome, said = time.perf_counter(), "cancelled", False
     try:
-        async with contextlib.aclosing(_chunks(parts, body)) as chunks:
+        its_turn = turn(parts.turns, user, DEBUGGING, body.deadline_ms / 1000)
+        async with its_turn, contextlib.aclosing(_chunks(parts, body)) as chunks:
             async for chunk in chunks:
                 if isinstance(chunk, Withheld):
                     outcome = "withheld"

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from tacit.protocol.durable import sync
 from tacit.protocol.errors import StorageCorrupt, StorageFull, TacitError
 from tacit.protocol.home import Home
+from tacit.server.store.postgresql import by_state
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +71,15 @@ def reading_engine(path: Path) -> Engine:
 
 
 def translated(error: BaseException) -> BaseException:
-    """A TacitError for what SQLite says about the disk or the file; anything else as it is."""
+    """A TacitError for what the database says about the disk, the file or itself; anything else as it is."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, sqlite3.Error) and (code := getattr(seen, "sqlite_errorcode", None)) is not None:
             found = _by_code(code & 0xFF, str(seen))
+            if found is not None:
+                return found
+        if isinstance(seen, OperationalError | InterfaceError | InternalError) and not isinstance(seen.orig, sqlite3.Error):
+            found = by_state(getattr(seen.orig, "sqlstate", None), str(seen.orig))
             if found is not None:
                 return found
         # The wrapped error first, then the one that was being handled: a rollback may fail for the first one's reason.
@@ -191,7 +197,7 @@ def back_up(home: Home) -> Path:
 
 @contextlib.contextmanager
 def translating() -> Iterator[None]:
-    """SQLite's errors leave as ours."""
+    """The database's errors leave as ours."""
     try:
         yield
     except Exception as error:

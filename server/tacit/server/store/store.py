@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Engine, func, text
+from sqlalchemy import URL, Engine, func
 from sqlmodel import Session, col, delete, select
 
+from tacit.protocol.errors import Refused
 from tacit.protocol.home import Home
+from tacit.server.store import postgresql
 from tacit.server.store.migrations import migrate
 from tacit.server.store.opening import back_up, ensure_sound, note_old_library, reading_engine, translating, writing_engine
 from tacit.server.store.tables import EventRow, MetaRow, SuggestionRow, TextBlobRow, TextRow
@@ -29,7 +31,7 @@ DELETED_AT_ONCE = 2000
 
 
 class Store:
-    """One process opens it once (the server holds a lock on its home)."""
+    """One process opens it once (the server holds a lock on its home, and in PostgreSQL one on the database)."""
 
     def __init__(self, home: Home, writing: Engine, reading: Engine, notice: str) -> None:
         self._home = home
@@ -40,8 +42,14 @@ class Store:
         """What a person must know about how it was opened: that it was damaged, and what was done."""
 
     @classmethod
-    def open(cls, home: Home) -> "Store":
-        """Refused: a newer Tacit wrote it. StorageFull: it cannot be written. A damaged one is set aside and replaced."""
+    def open(cls, home: Home, database_url: str = "") -> "Store":
+        """Refused: a newer Tacit wrote it. StorageFull: it cannot be written. A damaged SQLite file is set aside and replaced.
+
+        database_url: of a PostgreSQL database; empty: SQLite in the home. StorageUnavailable: it does not answer. Conflict:
+        another server writes to it.
+        """
+        if database_url:
+            return cls._open_postgresql(home, postgresql.url_of(database_url))
         note_old_library()
         with translating():
             notice = ensure_sound(home)
@@ -52,6 +60,23 @@ class Store:
                 writing.dispose()
                 raise
         return cls(home, writing, reading_engine(home.database), notice)
+
+    @classmethod
+    def _open_postgresql(cls, home: Home, url: URL) -> "Store":
+        with translating():
+            writing = postgresql.writing_engine(url)
+            try:
+                migrate(writing)
+                notice = postgresql.notice_of(writing)
+            except BaseException:
+                writing.dispose()
+                raise
+        return cls(home, writing, postgresql.reading_engine(url), notice)
+
+    @property
+    def makes_backups(self) -> bool:
+        """Of SQLite only: PostgreSQL's are made by whoever runs it."""
+        return self._writing.dialect.name == "sqlite"
 
     def close(self) -> None:
         """Readers first: the last connection that closes moves the log into the database, and only the writer may do that."""
@@ -72,6 +97,9 @@ class Store:
             return query(session)
 
     async def back_up(self) -> Path:
+        """Refused: it is PostgreSQL's."""
+        if not self.makes_backups:
+            raise Refused("Tacit makes no backups of a PostgreSQL database.", mend="Use pg_dump or pg_basebackup.")
         return await asyncio.to_thread(back_up, self._home)
 
     async def forget_older_than(self, days: int, now_ms: int | None = None) -> int:
@@ -99,8 +127,10 @@ def set_value(session: Session, key: str, new: str) -> None:
     session.merge(MetaRow(key=key, value=new))
 
 
-def count_events(session: Session) -> int:
-    return session.exec(select(func.count()).select_from(EventRow)).one()
+def count_events(session: Session, owner: str | None = None) -> int:
+    """owner: of this user only."""
+    counted = select(func.count()).select_from(EventRow)
+    return session.exec(counted if owner is None else counted.where(EventRow.owner == owner)).one()
 
 
 def _delete_old(session: Session, limit_ms: int) -> int:
@@ -126,11 +156,6 @@ def _delete_old(session: Session, limit_ms: int) -> int:
 def forget_unused_texts(session: Session) -> None:
     """Delete texts that no snapshot refers to any more: after whatever deletes events."""
     session.exec(delete(TextBlobRow).where(col(TextBlobRow.sha256).not_in(select(TextRow.sha256))))
-
-
-def integrity(session: Session) -> str:
-    """`ok`, or what SQLite finds wrong."""
-    return str(session.execute(text("PRAGMA integrity_check(1)")).scalar_one())
 
 
 def milliseconds(at: datetime | None = None) -> int:

@@ -3,7 +3,20 @@
 Times are milliseconds since the epoch, UTC. `at_ms` is the session's own clock, `received_ms` the server's.
 """
 
+from sqlalchemy import BigInteger
 from sqlmodel import Field, SQLModel
+
+
+class UserRow(SQLModel, table=True):
+    """A developer of a team. Never deleted: what was recorded goes by the name."""
+
+    __tablename__ = "team_user"
+
+    name: str = Field(primary_key=True)
+    token_sha256: str = Field(unique=True)
+    adapters: str
+    created_ms: int = Field(sa_type=BigInteger)
+    revoked_ms: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class EventRow(SQLModel, table=True):
@@ -11,17 +24,19 @@ class EventRow(SQLModel, table=True):
 
     __tablename__ = "event"
 
-    seq: int | None = Field(default=None, primary_key=True)
+    seq: int | None = Field(default=None, primary_key=True, sa_type=BigInteger)
     """Order of arrival."""
     id: str = Field(unique=True)
     kind: str
     session_id: str
     suggestion_id: str | None = None
     """Not a foreign key: outboxes are sent in any order, so what became of a suggestion may arrive before it."""
-    at_ms: int
-    received_ms: int = Field(index=True)
+    at_ms: int = Field(sa_type=BigInteger)
+    received_ms: int = Field(index=True, sa_type=BigInteger)
     body: str
     """The event's JSON."""
+    owner: str = ""
+    """The name of the team's user who sent it; empty: it came through the Unix socket."""
 
 
 class SuggestionRow(SQLModel, table=True):
@@ -33,11 +48,13 @@ class SuggestionRow(SQLModel, table=True):
     event_id: str = Field(foreign_key="event.id", ondelete="CASCADE")
     project: str
     task: str
-    at_ms: int
+    at_ms: int = Field(sa_type=BigInteger)
     shown: bool
     policy_version: str
     before: str
     """The last characters of the line before the hole: a secret may begin there and end in what was written."""
+    owner: str = ""
+    """As of its event."""
 
 
 class TextRow(SQLModel, table=True):
@@ -50,10 +67,12 @@ class TextRow(SQLModel, table=True):
     project: str
     path: str
     document: str
-    number: int
-    at_ms: int
+    number: int = Field(sa_type=BigInteger)
+    at_ms: int = Field(sa_type=BigInteger)
     sha256: str
     """Of a snapshot's text: where it is kept."""
+    owner: str = ""
+    """As of its event."""
 
 
 class TextBlobRow(SQLModel, table=True):
@@ -78,9 +97,9 @@ class AdapterRow(SQLModel, table=True):
     run_id: str
     parent: str
     base_sha256: str
-    created_ms: int
+    created_ms: int = Field(sa_type=BigInteger)
     summary: str
-    deleted_ms: int | None = None
+    deleted_ms: int | None = Field(default=None, sa_type=BigInteger)
     """When its folder was removed to make room."""
 
 
@@ -89,14 +108,14 @@ class AliasChangeRow(SQLModel, table=True):
 
     __tablename__ = "alias_change"
 
-    seq: int | None = Field(default=None, primary_key=True)
+    seq: int | None = Field(default=None, primary_key=True, sa_type=BigInteger)
     project: str
     task: str
     action: str
     """`promote` puts `adapter` on top; `rollback` takes the top away."""
     adapter: str
     """promote: the one that serves from here on. rollback: the one that no longer does."""
-    at_ms: int
+    at_ms: int = Field(sa_type=BigInteger)
 
 
 class RunRow(SQLModel, table=True):
@@ -104,7 +123,7 @@ class RunRow(SQLModel, table=True):
 
     __tablename__ = "run"
 
-    seq: int | None = Field(default=None, primary_key=True)
+    seq: int | None = Field(default=None, primary_key=True, sa_type=BigInteger)
     id: str = Field(unique=True)
     project: str
     task: str
@@ -120,8 +139,8 @@ class RunRow(SQLModel, table=True):
     message: str = ""
     adapter: str = Field(unique=True)
     parent: str
-    started_ms: int
-    finished_ms: int | None = None
+    started_ms: int = Field(sa_type=BigInteger)
+    finished_ms: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class MetaRow(SQLModel, table=True):

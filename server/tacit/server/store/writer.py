@@ -1,7 +1,8 @@
 """The one writer: a thread that runs jobs in transactions, many jobs to one commit. Touches the one writing connection.
 
-Invariant: a job's future has a result only after the commit that holds its work is on the disk (synchronous=FULL). Whatever
-waits in the queue while a commit is syncing shares the next one, so the cost of a sync is divided by the load.
+Invariant: a job's future has a result only after the commit that holds its work is on the disk (synchronous=FULL, in PostgreSQL
+synchronous_commit). Whatever waits in the queue while a commit is syncing shares the next one, so the cost of a sync is divided
+by the load.
 """
 
 import queue
@@ -11,7 +12,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlmodel import Session
 
 from tacit.server.store.opening import translated
@@ -70,7 +71,7 @@ class Writer:
                         with session.begin_nested():
                             results.append((future, work(session)))
                     except DBAPIError as error:
-                        if not isinstance(error, IntegrityError):
+                        if not isinstance(error, IntegrityError | DataError):
                             raise
                         failures.append((future, error))
                     except Exception as error:

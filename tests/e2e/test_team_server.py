@@ -1,0 +1,106 @@
+"""A real `tacit serve` that answers a team over TCP: tokens by the command line, a language server, limits, a wrong host."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from recorded import rejected, suggested
+from short_folder import short_folder
+
+from tacit.learner.simulate.serving import ServerProcess
+from tacit.protocol.client import TacitClient
+from tacit.protocol.completion import CompleteRequest, Context
+from tacit.protocol.errors import Forbidden, NotFound, TooMany, Unauthorized
+from tacit.protocol.events import new_id
+from tacit.protocol.home import Home
+from tacit.protocol.remote import Remote
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+async def server(home: Home, tiny_model: Path) -> AsyncIterator[ServerProcess]:
+    settings = {"model": str(tiny_model), "listen": "127.0.0.1:0", "streams": "2", "events_per_minute": "40"}
+    async with ServerProcess(home, settings) as running:
+        yield running
+
+
+def tacit(*arguments: str, home: Home, said: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tacit.cli", *arguments],
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "TACIT_HOME": str(home.root)},
+    )
+
+
+def question() -> CompleteRequest:
+    context = Context(path="a.py", language="python", prefix="def f(x):\n    return ", suffix="\n")
+    return CompleteRequest(request_id=new_id(), session_id=new_id(), project="a" * 40, context=context, max_tokens=8)
+
+
+async def test_a_developer_connects_works_and_is_shut_out_again(server: ServerProcess, home: Home) -> None:
+    url = f"http://{(await server.client.status()).listen}"
+    added = await asyncio.to_thread(tacit, "tokens", "add", "anna", home=home)
+    assert added.returncode == 0, added.stderr
+    token = added.stdout.strip()
+    assert token not in "".join(path.read_text(errors="replace") for path in home.logs.iterdir())
+    theirs = Home(short_folder())
+    refused = await asyncio.to_thread(tacit, "connect", url, home=theirs, said="tacit_wrong\n")
+    assert refused.returncode == 5 and not theirs.remote.exists()
+    connected = await asyncio.to_thread(tacit, "connect", url, home=theirs, said=f"{token}\n")
+    assert connected.returncode == 0 and token not in connected.stdout + connected.stderr, connected.stderr
+    status = await asyncio.to_thread(tacit, "status", home=theirs)
+    assert status.returncode == 0 and str(home.root) not in status.stdout
+
+    async with TacitClient.of(theirs) as client:
+        assert (await client.complete(question())).generation.tokens
+        one = suggested(project="a" * 40)
+        assert (await client.send_events([one, rejected(one)])).stored == 2
+        assert (await client.suggestion(one.suggestion_id)).suggestion.text == one.text
+        with pytest.raises(TooMany):
+            await client.send_events([rejected(one) for _ in range(40)])
+        with pytest.raises(Forbidden):
+            await client.runs()
+        with pytest.raises(NotFound):
+            await client._request("GET", "/v1/nowhere")
+        listed = await asyncio.to_thread(tacit, "tokens", "list", home=home)
+        assert "anna" in listed.stdout and token not in listed.stdout
+        assert (await asyncio.to_thread(tacit, "tokens", "revoke", "anna", home=home)).returncode == 0
+        with pytest.raises(Unauthorized):
+            await client.complete(question())
+        async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {token}"}) as raw:
+            assert (await raw.get("/healthz", headers={"host": "evil.example.com"})).status_code == 403
+            assert (await raw.get("/healthz")).json() == {"ready": True}
+    # The operator's own way goes on, without a token.
+    assert (await server.client.complete(question())).generation.tokens
+
+
+async def test_one_users_crowd_does_not_keep_another_waiting(server: ServerProcess, home: Home) -> None:
+    """Two at once; 16 of hers wait. His comes among the next, not after them."""
+    url = f"http://{(await server.client.status()).listen}"
+    tokens = [(await asyncio.to_thread(tacit, "tokens", "add", name, home=home)).stdout.strip() for name in ("anna", "bert")]
+    answered: list[str] = []
+
+    async def ask(client: TacitClient, name: str) -> None:
+        long = question().model_copy(update={"max_tokens": 3, "deadline_ms": 120_000})
+        assert (await client.complete(long)).generation.tokens
+        answered.append(name)
+
+    async with (
+        TacitClient(Path(), remote=Remote(url, tokens[0]), timeout=120) as anna,
+        TacitClient(Path(), remote=Remote(url, tokens[1]), timeout=120) as bert,
+    ):
+        crowd = [asyncio.create_task(ask(anna, "anna")) for _ in range(16)]
+        while not answered:
+            await asyncio.sleep(0.005)
+        await ask(bert, "bert")
+        await asyncio.gather(*crowd)
+    assert answered.index("bert") < 8, answered
