@@ -101,7 +101,7 @@ def test_the_surest_come_first() -> None:
         ((["a"], ["b"]), (["a"], ["b"]), "passed", "1 test that covers it passes; 1 failed before and still do."),
         ((["a", "b"], []), (["a"], ["b"]), "failed", "It breaks 1 test that passed before: `b`."),
         ((["a", "b"], []), (["a"], []), "failed", "It breaks 1 test that passed before: `b`."),
-        (([], ["a"]), ([], ["a"]), "unchecked", "1 test that cover it fail, as they did before."),
+        (([], ["a"]), ([], ["a"]), "unchecked", "1 test that covers it fails, as before."),
         (([], []), ([], []), "unchecked", "none ran"),
     ],
 )
@@ -187,12 +187,16 @@ async def test_the_workspaces_own_environment_and_pytest_are_used(shop: Path) ->
     for name in ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments"):
         folder = Path(str(pytest.importorskip(name).__file__)).parent
         shutil.copytree(folder, packages / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (shop / "tests" / "test_cart.py").write_text(
+    shutil.copy(Path(str(pytest.importorskip("py").__file__)), packages)
+    tests = (
         "import pytest\nfrom shop.cart import total\n\n\n"
         "@pytest.mark.parametrize('values', [[], [1]])\ndef test_total(values):\n    assert total(values) == sum(values)\n"
     )
+    (shop / "tests" / "test_cart.py").write_text(tests)
     check = await checked(shop, RIGHT)
     assert check.note == "2 tests that failed pass now. 2 tests that cover it pass.", check.note
+    (shop / "pytest.py").write_text("raise ImportError\n")
+    assert "no pytest" in (await checked(shop, RIGHT)).note
 
 
 def test_a_link_is_no_python(shop: Path) -> None:
@@ -206,7 +210,7 @@ def test_a_link_is_no_python(shop: Path) -> None:
     assert python_of(shop)[1] == []
 
 
-HOSTILE = """import os, socket, subprocess, unittest
+HOSTILE = """import contextlib, os, socket, subprocess, unittest
 
 class Held(unittest.TestCase):
     def test_a_program_can_be_started_and_the_copy_written(self):
@@ -220,8 +224,11 @@ class Held(unittest.TestCase):
             open("link")
 
     def test_writes_nothing_outside(self):
-        with self.assertRaises(OSError):
+        # Where it may write there, that is gone with the sandbox.
+        with contextlib.suppress(OSError):
             open({planted!r}, "w")
+        with self.assertRaises(OSError):
+            open("/planted", "w")
         with self.assertRaises(OSError):
             open("/workspace/shop/cart.py", "w")
 

@@ -136,6 +136,8 @@ def wrapped(
         *(argument for path in binds for argument in ("--ro-bind", path, path)),
         *("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", str(room), "--tmpfs", "/tmp", "--remount-ro", "/dev"),
         *_working(work, room, within or {}, binds),
+        # What lies between all of that is in memory, too, and has no bound of its own.
+        *("--remount-ro", "/"),
         *("--chdir", "/tmp"),
         *(interpreter(), "-I", "-S", "-B", "-c", _SHUT.replace("{code}", bpf_filter().hex()) + start),
     ]

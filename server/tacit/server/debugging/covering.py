@@ -75,7 +75,13 @@ def judged(runs: CoveringRuns, trace: str = "") -> Check:
     elif not mended and (asked := [one for one in still if _file(one) and _file(one) in trace]):
         note, result = f"What was asked about still fails: {_named(asked)}.", "failed"
     elif not after:
-        note, result = f"{_tests(len(still))} that cover it fail, as they did before." if still else NONE_RAN, "unchecked"
+        many = len(still) != 1
+        note = (
+            f"{_tests(len(still))} that cover{'' if many else 's'} it fail{'' if many else 's'}, as before."
+            if still
+            else NONE_RAN
+        )
+        result = "unchecked"
     else:
         parts = [f"{_tests(len(mended))} that failed pass now."] if mended else []
         parts.append(

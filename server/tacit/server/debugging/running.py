@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -112,6 +113,7 @@ class CoveringTests:
             await asyncio.to_thread(shutil.rmtree, top, ignore_errors=True)
 
 
+NO_PYTEST: Final = "The tests that cover it could not be read; the Python that they ran with has no pytest."
 LATE: Final = "The tests took much longer with it than before."
 _HURRY: Final = "The tests were not run: there was no time left for them."
 _TOO_LONG: Final = "The tests that cover it had not ended in time."
@@ -215,6 +217,8 @@ async def _run(
     if "problem" in answer:
         return f"The tests could not be run: {visible(str(answer['problem']))[:200]}."
     passed, failed = _names(answer.get("passed")), _names(answer.get("failed"))
+    if not answer.get("pytest") and not passed and not any("::" in one for one in failed):
+        return NO_PYTEST
     took = answer.get("seconds")
     return Ran(passed, failed, float(took) if isinstance(took, int | float) else 0.0)
 
@@ -247,9 +251,10 @@ async def _said(command: Sequence[str], told: bytes, seconds: float, mark: str) 
     except TimeoutError:
         return {"late": True}
     finally:
-        # The sandbox's first process: with it dies everything inside.
+        # The sandbox's first process: with it dies everything inside. By its number: `process.kill` may take away its end from
+        # whoever waits for it.
         with contextlib.suppress(ProcessLookupError):
-            process.kill()
+            os.kill(process.pid, signal.SIGKILL)
         await process.wait()
     for line in said.decode(errors="replace").split("\n"):
         if line.startswith(mark):
