@@ -14,7 +14,7 @@
 ;;   (add-hook 'prog-mode-hook #'lsp-deferred)
 ;;
 ;; TAB takes the suggestion that is shown, C-g sends it away.  `tacit-suggest' asks now; `tacit-rate' says whether the last
-;; one was good; `tacit-pause', `tacit-resume', `tacit-status'.
+;; one was good; `tacit-apply-block' puts an explanation's code into the file; `tacit-pause', `tacit-resume', `tacit-status'.
 
 ;;; Code:
 
@@ -85,6 +85,12 @@ wrong, hallucination, insecure or unclear."
     (message "Tacit: %s"
              (lsp-request "tacit/rate"
                           (append (list :value (if (eq value 'good) 1 -1)) (and reason (list :flag reason)))))))
+
+(defun tacit-apply-block (&optional number)
+  "Put a code block of the last explanation into its file, where it belongs.
+NUMBER is which one, from 1; the prefix argument."
+  (interactive "p")
+  (tacit--execute "tacit.applyBlock" (list :block (1- (or number 1)))))
 
 (defun tacit-pause ()
   "Suggest nothing in this Emacs until `tacit-resume'."

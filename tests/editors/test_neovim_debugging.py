@@ -27,18 +27,20 @@ pytestmark = pytest.mark.editors
 WRONG = "def add(a, b):\n    return a + c\n"
 RIGHT = "def add(a, b):\n    return a + b\n"
 EXPLANATION = "`c` is not defined here."
+CODE = f"`c` is not defined here. Write `b`:\n\n```python\n{RIGHT}```\n"
 
 
 class Mender(Adversary):
     """Answers a fix with `b` in the diagnostic's place, and everything else with an explanation."""
 
     loop: asyncio.AbstractEventLoop
+    explanation = EXPLANATION
 
     def _answer(self, path: str, body: bytes, mood: Any) -> tuple[int, Any]:
         status, answer = super()._answer(path, body, mood)
         if path == "/v1/debug":
             request = json.loads(body)
-            mended = {"kind": "text", "text": EXPLANATION}
+            mended = {"kind": "text", "text": self.explanation}
             if request["kind"] == "fix":
                 about = request["diagnostics"][0]
                 one = {"start": about["start"], "end": about["end"], "text": "b", "path": request["path"]}
@@ -120,6 +122,30 @@ def test_the_code_action_is_resolved_and_an_explanation_fills_a_buffer(session: 
     [rated] = until(lambda: mender.about("rated"), "the rating")
     explanations = [one for one in mender.about("suggested") if one["debug"]["kind"] == "explain"]
     assert (rated["suggestion_id"], rated["flag"]) == (explanations[0]["suggestion_id"], "unclear")
+
+
+def test_code_of_an_answer_is_applied_with_a_key_and_the_answer_flagged(session: Session, mender: Mender) -> None:
+    mender.explanation = CODE
+    session.keys("2G")
+    session.nvim.command("TacitExplain")
+    until(lambda: "Write `b`" in session.lua(ANSWER_TEXT) and session.lua(IDLE), "the whole answer")
+    session.lua("vim.api.nvim_set_current_win(vim.fn.bufwinid('Tacit'))")
+    session.keys("4G<CR>")
+    until(lambda: session.lua(CODE_TEXT) == RIGHT.rstrip("\n"), "the code in its file")
+    until(lambda: session.lua("return #vim.diagnostic.get(vim.fn.bufnr('money.py'))") == 0, "a file without a diagnostic")
+    session.lua("vim.ui.select = function(choices, _, chosen) chosen('bad insecure') end")
+    session.keys("R")
+    [rated] = until(lambda: mender.about("rated"), "the rating")
+    [proposed] = mender.about("block_proposed")
+    assert (proposed["original"], proposed["text"], proposed["path"]) == ("    return a + c", "    return a + b", "money.py")
+    accepted = until(lambda: mender.about("accepted"), "the acceptance")
+    assert {one["suggestion_id"] for one in (rated, proposed, *accepted)} == {proposed["suggestion_id"]}
+    assert rated["flag"] == "insecure"
+
+
+ANSWER_TEXT = "return table.concat(vim.fn.getbufline('Tacit', 1, '$'), '\\n')"
+CODE_TEXT = "return table.concat(vim.fn.getbufline('money.py', 1, '$'), '\\n')"
+IDLE = "return next(require('tacit.debugging').streams) == nil"
 
 
 def test_a_buffer_that_is_wiped_while_its_answer_comes_is_no_error(session: Session, mender: Mender) -> None:

@@ -34,6 +34,14 @@ command('TacitAsk', function(call)
   require('tacit').ask(call.args)
 end, { nargs = '*', desc = 'Ask about what was explained, or anything' })
 
+command('TacitApply', function(call)
+  require('tacit').apply(call.fargs[1])
+end, { nargs = '?', desc = 'Put a code block of the answer into the file' })
+
+command('TacitRateAnswer', function()
+  require('tacit').rate_answer()
+end, { desc = 'Rate, flag or correct an answer' })
+
 command('TacitPause', function()
   require('tacit').pause()
 end, { desc = 'Suggest nothing in this Neovim until :TacitResume' })

@@ -2,16 +2,19 @@
 
 import * as vscode from "vscode";
 
-import type { Question } from "./actions";
+import { questionHere, type Question } from "./actions";
+import type { Said } from "./answers";
 import type { TacitClient } from "./client";
 
-const SCHEME = "tacit-answer";
+export const SCHEME = "tacit-answer";
 /** Not a Markdown file: in one, a model's `[label](command:…)` would be a link that runs the command. */
 const PLACE = vscode.Uri.from({ scheme: SCHEME, path: "Tacit.txt" });
 
 interface Answer {
   conversationId: string;
+  suggestionId: string;
   text: string;
+  blocks: { firstLine: number; lastLine: number }[];
 }
 
 export class Conversation implements vscode.TextDocumentContentProvider, vscode.Disposable {
@@ -20,6 +23,8 @@ export class Conversation implements vscode.TextDocumentContentProvider, vscode.
   private readonly registered = vscode.workspace.registerTextDocumentContentProvider(SCHEME, this);
   private text = "";
   private id: string | undefined;
+  /** Its answers, oldest first. */
+  said: readonly Said[] = [];
 
   constructor(private readonly tacit: TacitClient) {}
 
@@ -35,6 +40,7 @@ export class Conversation implements vscode.TextDocumentContentProvider, vscode.
   /** A new conversation about this. */
   async explain(question: Question): Promise<void> {
     this.text = "";
+    this.said = [];
     this.id = undefined;
     const { uri, range, diagnostics } = question;
     await this.ask({ textDocument: { uri }, range, diagnostics });
@@ -45,7 +51,7 @@ export class Conversation implements vscode.TextDocumentContentProvider, vscode.
     const message = await vscode.window.showInputBox({ title: "Ask Tacit", prompt: "About what was explained last, or anything" });
     if (message !== undefined && message.trim() !== "") {
       this.text += `\n\n> ${message.trim()}\n\n`;
-      await this.ask({ message, conversationId: this.id });
+      await this.ask(this.id === undefined ? { message, ...aboutHere() } : { message, conversationId: this.id });
     }
   }
 
@@ -65,6 +71,21 @@ export class Conversation implements vscode.TextDocumentContentProvider, vscode.
       return;
     }
     this.id = answer.conversationId;
+    const above = before.split("\n").length - 1;
+    const blocks = answer.blocks.map(({ firstLine, lastLine }) => ({ first: above + firstLine, last: above + lastLine }));
+    this.said = [...this.said, { id: answer.suggestionId, first: above, last: above + answer.text.split("\n").length - 1, blocks }];
     show(before + answer.text);
   }
+}
+
+/** What a first question is about: the file that is open, if it is one. */
+function aboutHere(): object {
+  const editor = vscode.window.activeTextEditor;
+  if (editor?.document.uri.scheme !== "file") {
+    return {};
+  }
+  const question = questionHere();
+  return question === undefined
+    ? {}
+    : { textDocument: { uri: question.uri }, range: question.range, diagnostics: question.diagnostics };
 }

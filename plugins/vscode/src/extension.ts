@@ -4,6 +4,7 @@ import * as vscode from "vscode";
 
 import { explainHere, fixHere } from "./actions";
 import { TacitClient } from "./client";
+import { Answers } from "./answers";
 import { Conversation } from "./conversation";
 import { rateBad, rateGood } from "./rating";
 import { StatusItem } from "./status";
@@ -16,8 +17,9 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   const tacit = new TacitClient(log, status);
   client = tacit;
   const conversation = new Conversation(tacit);
+  const answers = new Answers(tacit, conversation);
   tacit.explain = (question) => conversation.explain(question);
-  const commands: Record<string, () => unknown> = {
+  const commands: Record<string, (...args: never[]) => unknown> = {
     "tacit.suggest": () => vscode.commands.executeCommand("editor.action.inlineSuggest.trigger"),
     "tacit.dismiss": () => dismiss(tacit),
     "tacit.rateGood": () => rateGood(tacit),
@@ -29,11 +31,15 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     "tacit.fixHere": () => fixHere(tacit),
     "tacit.explainHere": () => explainHere(conversation),
     "tacit.ask": () => conversation.askMore(),
+    "tacit.applyCode": (id?: string, index?: number) => answers.apply(id, index),
+    "tacit.rateAnswerGood": (id?: string) => answers.good(id),
+    "tacit.rateAnswerBad": (id?: string) => answers.bad(id),
   };
   context.subscriptions.push(
     log,
     status,
     conversation,
+    answers,
     ...Object.entries(commands).map(([name, run]) => vscode.commands.registerCommand(name, run)),
     vscode.workspace.onDidChangeConfiguration((event) => tacit.configurationChanged(event)),
   );

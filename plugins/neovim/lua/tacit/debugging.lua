@@ -1,11 +1,13 @@
---- Fix and Explain: what other tools report is passed on, explanations are streamed into a buffer. Decides nothing.
+--- Fix, Explain and the chat: what other tools report is passed on, answers are streamed into a buffer, where their code can be
+--- applied and they can be rated. Decides nothing.
 
 local requests = require('tacit.requests')
 
 local M = {}
 
 local MOST = 200
-local answer = { buffer = nil, conversation = nil }
+--- What is in the buffer. said: of each answer its lines (from 1), its suggestion, and the lines of its code blocks.
+local answer = { buffer = nil, conversation = nil, said = {} }
 local asked = 0
 
 local function tell(message, level)
@@ -89,6 +91,12 @@ local function show()
     answer.buffer = vim.api.nvim_create_buf(false, true)
     vim.bo[answer.buffer].syntax = 'markdown'
     vim.api.nvim_buf_set_name(answer.buffer, 'Tacit')
+    answer.said = {}
+    for name, key in pairs(require('tacit').options.answer_keys) do
+      if key then
+        vim.keymap.set('n', key, require('tacit')[name], { buffer = answer.buffer, desc = 'Tacit: ' .. name:gsub('_', ' ') })
+      end
+    end
   end
   if vim.fn.bufwinid(answer.buffer) == -1 then
     local back = vim.api.nvim_get_current_win()
@@ -125,6 +133,12 @@ local function send(client, params, before)
     end
     answer.conversation = result.conversationId
     write(buffer, before .. result.text)
+    local above = #vim.split(before, '\n', { plain = true })
+    local blocks = vim.tbl_map(function(one)
+      return { first = above + one.firstLine, last = above + one.lastLine }
+    end, result.blocks or {})
+    local last = above - 1 + #vim.split(result.text, '\n', { plain = true })
+    table.insert(answer.said, { first = above, last = last, id = result.suggestionId, blocks = blocks })
   end)
 end
 
@@ -141,14 +155,70 @@ end
 
 function M.explain(client)
   local about = question(client)
-  answer.conversation = nil
+  answer.conversation, answer.said = nil, {}
   send(client, { textDocument = { uri = about.uri }, range = about.range, diagnostics = about.diagnostics }, '')
 end
 
+--- The answer that the cursor is in, or the last; the line in the answers' buffer, nil in another one.
+local function here()
+  if vim.api.nvim_get_current_buf() ~= answer.buffer then
+    return answer.said[#answer.said], nil
+  end
+  local row = vim.api.nvim_win_get_cursor(0)[1]
+  for _, one in ipairs(answer.said) do
+    if one.first <= row and row <= one.last then
+      return one, row
+    end
+  end
+  return answer.said[#answer.said], row
+end
+
+--- number: which code block of the answer, from 1; nil: the one that the cursor is in, else the first.
+function M.apply(client, number)
+  local one, row = here()
+  if not one then
+    return tell('there is no answer yet.', vim.log.levels.WARN)
+  end
+  local index = number or 1
+  for at, block in ipairs(row and not number and one.blocks or {}) do
+    if block.first <= row and row <= block.last then
+      index = at
+    end
+  end
+  local params = { suggestionId = one.id, block = index - 1 }
+  if not row and vim.lsp.buf_is_attached(0, client.id) then
+    local about = question(client)
+    params.textDocument, params.range = { uri = about.uri }, about.range
+  end
+  requests.request(client, 'tacit/applyBlock', params, function(failed, result)
+    if failed then
+      return tell(failed.message, vim.log.levels.WARN)
+    end
+    tell(result.message, result.applied and vim.log.levels.INFO or vim.log.levels.WARN)
+  end)
+end
+
+--- Of the answer that the cursor is in, or the last. flag, correction: why it is bad, what it should have been; or nil.
+function M.rate(client, value, flag, correction)
+  local one = here()
+  if not one then
+    return tell('there is no answer yet.', vim.log.levels.WARN)
+  end
+  local params = { suggestionId = one.id, value = value, flag = flag, correction = correction }
+  requests.request(client, 'tacit/rate', params, function(failed, said)
+    tell(failed and failed.message or said, failed and vim.log.levels.WARN or vim.log.levels.INFO)
+  end)
+end
+
 function M.ask(client, message)
+  local about = vim.lsp.buf_is_attached(0, client.id) and question(client)
   show()
   local before = table.concat(vim.api.nvim_buf_get_lines(answer.buffer, 0, -1, false), '\n')
-  send(client, { message = message, conversationId = answer.conversation }, before .. '\n\n> ' .. message .. '\n\n')
+  local params = { message = message, conversationId = answer.conversation }
+  if not answer.conversation and about then
+    params.textDocument, params.range, params.diagnostics = { uri = about.uri }, about.range, about.diagnostics
+  end
+  send(client, params, before .. '\n\n> ' .. message .. '\n\n')
 end
 
 return M

@@ -27,6 +27,11 @@ M.options = {
     dismiss = '<C-]>',
     suggest = '<M-Bslash>',
   },
+  --- In the buffer of the answers, in normal mode; false for none.
+  answer_keys = {
+    apply = '<CR>',
+    rate_answer = 'R',
+  },
 }
 
 local said = { state = 'off', message = 'It has not been started.', policyVersion = '' }
@@ -199,6 +204,38 @@ function M.ask(message)
   end
   with_client(function(to)
     debugging.ask(to, message)
+  end)
+end
+
+--- A code block of an answer into the file: the one that the cursor is in, or the number-th of the last answer.
+function M.apply(number)
+  with_client(function(to)
+    debugging.apply(to, tonumber(number))
+  end)
+end
+
+--- Asks what the answer that the cursor is in, or the last, was.
+function M.rate_answer()
+  local choices = { 'good' }
+  for _, one in ipairs(REASONS) do
+    choices[#choices + 1] = 'bad ' .. one
+  end
+  choices[#choices + 1] = 'correct it'
+  vim.ui.select(choices, { prompt = 'The answer was' }, function(chosen)
+    if chosen == 'correct it' then
+      return vim.ui.input({ prompt = 'It should have been: ' }, function(given)
+        if given and given ~= '' then
+          with_client(function(to)
+            debugging.rate(to, -1, nil, given)
+          end)
+        end
+      end)
+    end
+    if chosen then
+      with_client(function(to)
+        debugging.rate(to, chosen == 'good' and 1 or -1, chosen:match('^bad (.*)$'))
+      end)
+    end
   end)
 end
 
