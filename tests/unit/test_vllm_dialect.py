@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tacit.protocol.errors import BadRequest, EngineUnavailable, NotFound, Refused, TacitError
-from tacit.server.engine.interface import Drawn, DrawStats, Sampling
+from tacit.server.engine.interface import PRACTICE, Drawn, DrawStats, Sampling
 from tacit.server.engine.vllm_client import VllmClient, drawn_in, refusal
 from tacit.server.engine.vllm_server import command_line, environment
 
@@ -87,6 +87,32 @@ def test_its_refusals_are_ours(status: int, kind: type[TacitError]) -> None:
     assert isinstance(refusal(status, b'{"error": {"message": "because."}}'), kind)
     assert "because" in refusal(status, b'{"error": {"message": "because."}}').message
     assert isinstance(refusal(status, b"<html>"), kind)
+
+
+async def test_ranks_and_salts_reach_those_that_know_them() -> None:
+    told: list[dict[str, Any]] = []
+    for ranks in (True, False):
+        asked: list[Any] = []
+        client = answering(chunk([0], [-0.5]), USAGE, asked=asked)
+        client._ranks = ranks
+        for sampling in (Sampling(4, 0.3, 7), Sampling(4, 0.3, 7, PRACTICE, "project")):
+            async for _ in client.draw("a", [1, 2], sampling, frozenset({3}), [b"ab"]):
+                pass
+        told += asked
+    assert [one.get("priority") for one in told] == [0, 2, None, None]
+    salts = [one.get("cache_salt") for one in told]
+    # The same for the same workspace, and not its name.
+    assert salts[0] is salts[2] is None and salts[1] == salts[3] and "project" not in salts[1]
+
+
+def test_guessing_is_a_setting() -> None:
+    def options(guesses: int) -> dict[str, str]:
+        where = (Path("p/python"), Path("base"), "b", Path("run/s.sock"))
+        return dict(pairwise(command_line(*where, context_tokens=2048, streams=4, on_cpu=False, guesses=guesses)))
+
+    assert "--speculative-config" not in options(0) and options(0)["--scheduling-policy"] == "priority"
+    guessing = json.loads(options(5)["--speculative-config"])
+    assert (guessing["method"], guessing["num_speculative_tokens"]) == ("ngram", 5)
 
 
 def test_it_is_started_private_offline_and_exact() -> None:

@@ -1,6 +1,6 @@
 """`tacit bench swap`: adapters are promoted and rolled back under running completions; no answer may fail or mix policies.
 
-A real `tacit serve` with the embedded engine; adapters of random matrices, named by real learning runs and published by the
+A real `tacit serve` with either engine; adapters of random matrices, named by real learning runs and published by the
 server's own route. Works in a folder of its own; leaves no process behind.
 """
 
@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tacit.bench.engines import engine_settings, ready
 from tacit.bench.random_adapter import write_random_adapter
-from tacit.bench.report import Goal, Report, spread
+from tacit.bench.report import Goal, Report, percentile, spread
 from tacit.learner.simulate.serving import ServerProcess
 from tacit.protocol.adapters import RunRequest, RunUpdate
 from tacit.protocol.client import TacitClient
@@ -43,10 +44,20 @@ class Measured:
     promotions: list[float] = field(default_factory=list)
     """ms, from asking for the swap to its answer."""
     rollbacks: list[float] = field(default_factory=list)
+    swaps: list[tuple[float, float]] = field(default_factory=list)
+    """(from, until)"""
     answers: list[_Answer] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     served: list[tuple[float, float, str]] = field(default_factory=list)
     """(from, until, policy_version): when each could have been resolved; neighbours overlap by the time of the swap."""
+
+    def times(self, *, swapping: bool) -> list[float]:
+        """ms of the answers during whose time something was swapped, or of the others."""
+        return [
+            (answer.answered - answer.asked) * 1000
+            for answer in self.answers
+            if any(began <= answer.answered and answer.asked <= ended for began, ended in self.swaps) == swapping
+        ]
 
     def strangers(self) -> int:
         """Answers whose policy was not serving at any moment of the request."""
@@ -59,25 +70,29 @@ class Measured:
         )
 
 
-def run(swaps: int, streams: int, seed: int, model: str, progress: Progress) -> Report:
-    """swaps: how many moves of the alias; every fifth is a rollback. model: catalogue name, path or `auto`."""
+def run(swaps: int, streams: int, seed: int, model: str, engine: str, progress: Progress) -> Report:
+    """swaps: how many moves of the alias; every fifth is a rollback. model: catalogue name, path or `auto`. engine: by name."""
     with tempfile.TemporaryDirectory(prefix="tacit-bench-") as folder:
         home = Home(Path(folder).resolve() / "home")
-        return asyncio.run(_run(home, swaps, streams, seed, model, progress))
+        return asyncio.run(_run(home, swaps, streams, seed, model, engine, progress))
 
 
-async def _run(home: Home, swaps: int, streams: int, seed: int, model: str, progress: Progress) -> Report:
+async def _run(home: Home, swaps: int, streams: int, seed: int, model: str, engine: str, progress: Progress) -> Report:
     settings = {
+        **engine_settings(engine, home),
         "model": model,
         "streams": str(streams),
         "nightly": "off",
         "max_tokens": str(MAX_TOKENS),
         "context_tokens": "1024",
     }
-    async with ServerProcess(home, settings) as server:
+    server = ServerProcess(home, settings)
+    try:
+        await server.start(engine=False)
+        await ready(server)
         status = await server.client.status()
         progress("adapters", 0, 2)
-        names = [await _publish_random(server, status.model_path, status.model_sha256, seed + index) for index in range(2)]
+        names = [await publish_random(server, status.model_path, status.model_sha256, seed + index) for index in range(2)]
         measured, ended = Measured(), Ended()
         stop = asyncio.Event()
         talking = [asyncio.create_task(_talk(server.client, index, stop, measured, ended)) for index in range(streams)]
@@ -86,12 +101,14 @@ async def _run(home: Home, swaps: int, streams: int, seed: int, model: str, prog
         finally:
             stop.set()
             await asyncio.gather(*talking)
-    return _report(measured, status.model, swaps, streams)
+    finally:
+        await server.stop()
+    return _report(measured, f"{status.model}, {engine}", swaps, streams)
 
 
-async def _publish_random(server: ServerProcess, model_path: str, model_sha256: str, seed: int) -> str:
+async def publish_random(server: ServerProcess, model_path: str, model_sha256: str, seed: int, project: str = PROJECT) -> str:
     """Reserve a name by a run, write the adapter, let the server verify and serve it. Returns the name."""
-    run = await server.client.start_run(RunRequest(project=PROJECT, pid=os.getpid()))
+    run = await server.client.start_run(RunRequest(project=project, pid=os.getpid()))
     base = await asyncio.to_thread(read_base, Path(model_path))
     folder = server.home.adapters / run.adapter
     await asyncio.to_thread(write_random_adapter, folder, run, base, model_sha256, "0" * 64, seed)
@@ -120,6 +137,7 @@ async def _swap(
             now = (await client.publish(before)).name
             measured.promotions.append((time.perf_counter() - began) * 1000)
         ended = time.perf_counter()
+        measured.swaps.append((began, ended))
         measured.served.append((since, ended, serving))
         since, before, serving = began, serving, now
     measured.served.append((since, float("inf"), serving))
@@ -152,16 +170,24 @@ async def _talk(client: TacitClient, stream: int, stop: asyncio.Event, measured:
         ended.put_nowait(None)
 
 
+def _added(beside: list[float], quiet: list[float]) -> str:
+    high, low = percentile(beside, 95), percentile(quiet, 95)
+    if high is None or low is None:
+        return "What a swap adds was not measured: there were no answers with it, or none without it."
+    return f"A swap adds {high - low:.0f} ms to the 95th percentile of the answers."
+
+
 def _report(measured: Measured, model: str, swaps: int, streams: int) -> Report:
     per_version = {
         version: sum(answer.policy_version == version for answer in measured.answers)
         for version in sorted({answer.policy_version for answer in measured.answers})
     }
-    times = [(answer.answered - answer.asked) * 1000 for answer in measured.answers]
+    beside, quiet = measured.times(swapping=True), measured.times(swapping=False)
     rows = [
         spread("promotion: verify, load beside, probe, move the alias", measured.promotions, "ms"),
         spread("rollback", measured.rollbacks, "ms"),
-        spread(f"answers meanwhile, {streams} streams", times, "ms"),
+        spread(f"answers during a swap, {streams} streams", beside, "ms"),
+        spread(f"answers between swaps, {streams} streams", quiet, "ms"),
     ]
     made = len(measured.promotions) + len(measured.rollbacks)
     goals = [
@@ -171,6 +197,7 @@ def _report(measured: Measured, model: str, swaps: int, streams: int) -> Report:
         Goal("rollback, max, ms", max(measured.rollbacks, default=None), 1000),
     ]
     remarks = [
+        _added(beside, quiet),
         f"{len(measured.answers)} answers under {made} swaps, by policy_version: "
         + ", ".join(f"{version} {count}" for version, count in per_version.items())
         + "."

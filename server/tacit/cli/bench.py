@@ -34,6 +34,7 @@ def latency(
 def swap(
     swaps: Annotated[int, typer.Option(min=1, max=1000, help="How many moves from one adapter to another.")] = 20,
     streams: Annotated[int, typer.Option(min=1, max=64, help="How many completions at once.")] = 4,
+    engine: Annotated[str, typer.Option(help="`embedded` or `vllm`.")] = "embedded",
     seed: Seed = 1,
     model: Model = "auto",
     json: Json = None,
@@ -41,7 +42,22 @@ def swap(
     """Hot swaps and rollbacks under running completions: no answer may fail."""
     from tacit.bench import swap as measure
 
-    _finish(model, lambda progress: measure.run(swaps, streams, seed, model, progress), json)
+    _finish(model, lambda progress: measure.run(swaps, streams, seed, model, engine, progress), json)
+
+
+@bench.command()
+def serve(
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Of both ways each, in turns.")] = 5,
+    streams: Annotated[int, typer.Option(min=1, max=64, help="How many completions at once.")] = 4,
+    each: Annotated[int, typer.Option(min=1, max=1000, help="Completions of one stream in a round.")] = 8,
+    seed: Seed = 1,
+    model: Model = "auto",
+    json: Json = None,
+) -> None:
+    """The same vLLM asked straight and through Tacit; one adapter beside two in one batch. Needs vLLM installed."""
+    from tacit.bench import serve as measure
+
+    _finish(model, lambda progress: measure.run(rounds, streams, each, seed, model, progress), json)
 
 
 @bench.command()

@@ -84,6 +84,7 @@ class CompletionService:
             max_tokens=request.max_tokens or self._settings.max_tokens,
             temperature=self._settings.temperature if request.temperature is None else request.temperature,
             seed=random.randrange(2**31) if request.seed is None else request.seed,
+            salt=request.project or request.session_id,
         )
         draw = _Draw()
         prompt = _Prompt([])

@@ -23,6 +23,8 @@ class Settings(BaseModel):
     """A vLLM that somebody else runs, http(s)://HOST:PORT; empty: one is started here. It has to serve what `model` says."""
     vllm_python: str = ""
     """The Python that has vLLM; empty: the environment that `tacit engines install` made."""
+    vllm_guesses: int = Field(default=0, ge=0, le=16)
+    """Tokens that vLLM guesses at once from what stands in the prompt (n-gram speculative decoding); 0: none."""
     threads: int = Field(default=0, ge=0, le=1024)
     """Engine threads; 0: all cores but one (both of two), at most 16."""
     context_tokens: int = Field(default=4096, ge=512, le=131_072)

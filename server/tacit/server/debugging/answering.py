@@ -34,7 +34,7 @@ from tacit.server.debugging.answer import UnusableAnswer, complete, new_text, re
 from tacit.server.debugging.checking import Checker
 from tacit.server.debugging.edits import Edit, minimal_edits
 from tacit.server.debugging.region import Region, around
-from tacit.server.engine.interface import DrawStats, Engine, Sampling
+from tacit.server.engine.interface import ANSWER, DrawStats, Engine, Sampling
 from tacit.server.settings import Settings
 
 EXPLAIN_TOKENS, CHAT_TOKENS = 400, 700
@@ -208,7 +208,7 @@ class DebugService:
                 f"What is asked is {len(tokens)} tokens long; the engine can read {room}.", mend="Ask about less of it."
             )
         warm = max(temperature, WARMER) if number >= 2 else temperature
-        drawing = _Drawing(messages, tokens, Sampling(longest, warm, seed))
+        drawing = _Drawing(messages, tokens, Sampling(longest, warm, seed, ANSWER, request.project or request.session_id))
         work.drawings.append(drawing)
         return drawing
 

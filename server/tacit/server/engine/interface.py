@@ -7,6 +7,9 @@ from typing import Protocol
 
 from tacit.protocol.fim import FimTokens
 
+COMPLETION, ANSWER, PRACTICE = 0, 1, 2
+"""Ranks: somebody types, somebody waits, nobody does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -16,6 +19,10 @@ class Sampling:
     temperature: float
     """0: greedy; log-probabilities are then those at temperature 1 (for probes)."""
     seed: int
+    rank: int = COMPLETION
+    """Where requests of several wait, the lower comes first: an engine that can choose does so."""
+    salt: str = ""
+    """What an engine remembers of a prompt is used again for the same salt only: its quickness tells nobody else of it."""
 
 
 @dataclass(frozen=True, slots=True)

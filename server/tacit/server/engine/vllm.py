@@ -144,6 +144,7 @@ class VllmEngine:
             context_tokens=settings.context_tokens,
             streams=settings.streams,
             on_cpu=found.on_cpu,
+            guesses=settings.vllm_guesses,
         )
         config = ChildConfig(command, str(empty), environment(cache, engine_threads(settings.threads), found.on_cpu))
         self._home.logs.mkdir(parents=True, exist_ok=True, mode=0o700)

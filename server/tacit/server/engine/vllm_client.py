@@ -9,6 +9,7 @@ import math
 import time
 from codecs import getincrementaldecoder
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,12 @@ LOOK_SECONDS = 10.0
 class VllmClient:
     """One vLLM. It may be gone at any time: then every method raises EngineUnavailable."""
 
-    def __init__(self, address: str, socket: Path | None = None) -> None:
-        """address: http(s), without a path. socket: the Unix socket that answers for it; None: address is on the network."""
+    def __init__(self, address: str, socket: Path | None = None, *, ranks: bool = False) -> None:
+        """address: http(s), without a path. socket: the Unix socket that answers for it; None: address is on the network.
+
+        ranks: it was started with `--scheduling-policy priority`; else it refuses a request that has one.
+        """
+        self._ranks = ranks
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         self._http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=limits, verify=False) if socket else None,
@@ -110,7 +115,7 @@ class VllmClient:
 
         How much of the prompt was in the cache is told at the end only: the first DrawStats counts all of it.
         """
-        request = {
+        request: dict[str, Any] = {
             "model": model,
             "prompt": list(prompt),
             "max_tokens": sampling.max_tokens,
@@ -131,6 +136,11 @@ class VllmClient:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+        if sampling.salt:
+            # As it is, it may be the name of a project: what else reads vLLM's log need not know it.
+            request["cache_salt"] = sha256(sampling.salt.encode()).hexdigest()
+        if self._ranks:
+            request["priority"] = sampling.rank
         began = time.perf_counter()
         read_at, prompt_ms, cached, count, ended = 0.0, 0.0, 0, 0, False
         decoder = getincrementaldecoder("utf-8")("replace")

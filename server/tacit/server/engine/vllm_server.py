@@ -30,6 +30,8 @@ MAX_RANK = 64
 LORAS_AT_ONCE, LORAS_KEPT = 4, 32
 """Adapters in one batch; adapters in memory. Beyond that vLLM reads them from their folders again."""
 KV_GIB_ON_CPU = 2
+GUESSED_FROM = {"prompt_lookup_min": 2, "prompt_lookup_max": 5}
+"""So many tokens before the place must stand in the prompt as well; what follows them there is guessed."""
 
 NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VLLM_API_KEY", "VLLM_SERVER_DEV_MODE", "VIRTUAL_ENV")
 
@@ -66,7 +68,7 @@ class VllmServer:
             start_new_session=True,
         )
         assert process.stdin is not None and process.stdout is not None
-        server = cls(VllmClient("http://vllm", socket), base, process, 0, socket)
+        server = cls(VllmClient("http://vllm", socket, ranks=True), base, process, 0, socket)
         try:
             process.stdin.write(config.to_line())
             answer = json.loads(await process.stdout.readline() or b"{}")
@@ -158,9 +160,12 @@ def _unused(socket: Path) -> None:
 
 
 def command_line(
-    python: Path, model: Path, base: str, socket: Path, *, context_tokens: int, streams: int, on_cpu: bool
+    python: Path, model: Path, base: str, socket: Path, *, context_tokens: int, streams: int, on_cpu: bool, guesses: int = 0
 ) -> tuple[str, ...]:
-    """vLLM as a module: its `vllm` command asks for the metadata of a distribution that the CPU build does not have."""
+    """vLLM as a module: its `vllm` command asks for the metadata of a distribution that the CPU build does not have.
+
+    guesses: tokens that it guesses at once from what stands in the prompt; those that the model would not draw are thrown away.
+    """
     options: dict[str, str | int] = {
         "--model": str(model),
         "--served-model-name": base,
@@ -168,6 +173,7 @@ def command_line(
         "--max-model-len": context_tokens,
         "--max-num-seqs": streams,
         "--logprobs-mode": "processed_logprobs",
+        "--scheduling-policy": "priority",
         "--max-loras": LORAS_AT_ONCE,
         "--max-lora-rank": MAX_RANK,
         "--max-cpu-loras": LORAS_KEPT,
@@ -175,6 +181,8 @@ def command_line(
         "--generation-config": "vllm",
         "--uvicorn-log-level": "warning",
     }
+    if guesses:
+        options["--speculative-config"] = json.dumps({"method": "ngram", "num_speculative_tokens": guesses, **GUESSED_FROM})
     flags = ["--enable-lora", "--enable-prefix-caching", "--enable-prompt-tokens-details"]
     flags += ["--no-trust-remote-code", "--disable-fastapi-docs", "--disable-uvicorn-access-log"]
     if on_cpu:
