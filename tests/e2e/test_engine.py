@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -15,8 +16,9 @@ from random_adapter import write_random_adapter
 from tacit.protocol.errors import ModelUnavailable, NotFound, Refused
 from tacit.protocol.fim import QWEN, assemble
 from tacit.protocol.home import Home
+from tacit.server.engine.child_client import SLICE_TOKENS
 from tacit.server.engine.embedded import EmbeddedEngine
-from tacit.server.engine.interface import Drawn, Sampling
+from tacit.server.engine.interface import Drawn, DrawStats, Sampling
 from tacit.server.settings import Settings
 
 SETTINGS = Settings(threads=2, streams=4, context_tokens=2048)
@@ -147,6 +149,38 @@ async def test_a_closed_stream_frees_the_engine(tiny_model: Path, home: Home) ->
                 await asyncio.sleep(0)
             drawn = max(slot["next_token"][0]["n_decoded"] for slot in await _slots(home) if "next_token" in slot)
             assert drawn < 1000
+
+
+async def test_short_answers_come_between_the_slices_of_a_long_one(tiny_model: Path, home: Home, tmp_path: Path) -> None:
+    """Of another adapter: llama.cpp computes one at a time. The long answer is the same as without them."""
+    async with _running(tiny_model, home) as engine:
+        await engine.load(FIRST, write_random_adapter(tmp_path / "a", tiny_model, 1))
+        await engine.load(SECOND, write_random_adapter(tmp_path / "b", tiny_model, 2))
+        long = Sampling(400, 0.8, 11)
+        alone, _ = await draw(engine, PROMPT, long, FIRST)
+        begun, so_far = asyncio.Event(), list[Drawn]()
+
+        async def long_answer() -> DrawStats:
+            async with contextlib.aclosing(engine.generate(PROMPT, long, FIRST)) as items:
+                async for item in items:
+                    if isinstance(item, Drawn):
+                        so_far.append(item)
+                        begun.set()
+            assert isinstance(item, DrawStats)
+            return item
+
+        answering = asyncio.create_task(long_answer())
+        await begun.wait()
+        places = []
+        for adapter in (None, SECOND, None, SECOND):
+            short, _ = await draw(engine, PROMPT[::-1], Sampling(8, 0.3, 3), adapter)
+            assert len(short) == 8
+            places.append(len(so_far))
+        stats = await answering
+        # Each was answered while the long one was under way, a slice or two farther on.
+        assert places[-1] < 400 and all(b - a <= 3 * SLICE_TOKENS for a, b in pairwise(places))
+        assert same([(one.token, one.logprob) for one in so_far], [(one.token, one.logprob) for one in alone])
+        assert stats.generated == 400 and stats.prompt_tokens == 200
 
 
 async def test_stop_leaves_no_process(tiny_model: Path, home: Home) -> None:

@@ -9,13 +9,11 @@ import re
 from dataclasses import dataclass
 
 from tacit.lsp.matching import unified
+from tacit.protocol.plain_text import acts
 from tacit.protocol.redaction import redact
 
 _KEY_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----")
 _KEY_END = re.compile(r"-----END (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----")
-
-# Embedding and override marks reorder what a reader sees; zero-width ones hide in it.
-_HIDDEN = re.compile("[\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +82,8 @@ def suffix_end(text: str, offset: int, budget: int) -> int:
 
 
 def hidden_characters(text: str) -> bool:
-    """True if it holds characters that make text look like other text (bidi overrides, zero-width)."""
-    return _HIDDEN.search(text) is not None
+    """True if it holds characters that make text look like other text (bidi overrides, zero-width), or that terminals act on."""
+    return acts(text)
 
 
 def _private_key(text: str, offset: int) -> tuple[bool, int | None]:

@@ -6,6 +6,8 @@ from typing import Final
 
 from pathspec import GitIgnoreSpec
 
+from tacit.protocol.redaction import redact
+
 IGNORE_FILES: Final = (".gitignore", ".tacitignore")
 
 BUILT_IN: Final = (
@@ -56,8 +58,8 @@ _ALWAYS = GitIgnoreSpec.from_lines(BUILT_IN)
 
 
 def always_ignored(path: str) -> bool:
-    """True for a file that the built-in patterns hide. path: relative, with forward slashes."""
-    return bool(path) and _ALWAYS.match_file(path.lower())
+    """True for a file that the built-in patterns hide, or whose path would tell a secret. path: relative, forward slashes."""
+    return bool(path) and (_ALWAYS.match_file(path.lower()) or redact(path) != path)
 
 
 @dataclass(slots=True)

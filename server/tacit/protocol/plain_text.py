@@ -4,20 +4,25 @@ What a terminal or an editor would act on instead of showing it becomes words. T
 does not come through here.
 """
 
+import re
 from typing import Final
 
-_AS_WORDS: Final = {
-    number: f"\\u{{{number:x}}}"
-    for number in (
-        # Control characters: they move the cursor, and begin sequences that set titles, clipboards and links. U+009B is ESC [.
-        *(number for number in range(0x20) if chr(number) not in "\n\t"),
-        *range(0x7F, 0xA0),
-        # Marks that reorder or hide text.
-        0x00AD, 0x061C, 0x115F, 0x1160, 0x180E, 0x3164, 0xFFA0,
-        *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF, *range(0xFFF9, 0xFFFC),
-        *range(0xE0000, 0xE0080),
-    )
-}  # fmt: skip
+_RANGES: Final = (
+    # Control characters but tab and line feed: they move the cursor, and begin sequences that set titles, clipboards and links.
+    # U+009B is ESC [. The others reorder text, hide in it, or are lines' ends that few know.
+    (0x0, 0x8), (0xB, 0x1F), (0x7F, 0x9F), (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5),
+    (0x180B, 0x180F), (0x200B, 0x200F), (0x2028, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164),
+    # Variation selectors hold any data unseen; the one that makes a picture of a sign stays.
+    (0xFE00, 0xFE0E), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF9, 0xFFFB), (0x13430, 0x13438), (0x1BCA0, 0x1BCA3),
+    (0x1D173, 0x1D17A), (0xE0000, 0xE007F), (0xE0100, 0xE01EF),
+)  # fmt: skip
+_AS_WORDS: Final = {number: f"\\u{{{number:x}}}" for first, last in _RANGES for number in range(first, last + 1)}
+_ACTING: Final = re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in _RANGES) + "]")
+
+
+def acts(text: str) -> bool:
+    """Whether `visible` would change more of it than ends of lines."""
+    return _ACTING.search(text.replace("\r\n", "\n")) is not None
 
 
 def visible(text: str) -> str:

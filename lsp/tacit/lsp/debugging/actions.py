@@ -8,6 +8,7 @@ import attrs
 from lsprotocol import types
 
 from tacit.lsp.documents import well_formed
+from tacit.protocol.plain_text import visible
 
 FIX_COMMAND: Final = "tacit.fix"
 EXPLAIN_COMMAND: Final = "tacit.explain"
@@ -115,5 +116,5 @@ def _wanted(kind: str, only: Sequence[str] | None) -> bool:
 
 
 def _short(message: str) -> str:
-    line = " ".join(well_formed(message).split())
+    line = visible(" ".join(well_formed(message).split()))
     return line if len(line) <= TITLE_CHARS else line[: TITLE_CHARS - 1].rstrip() + "…"

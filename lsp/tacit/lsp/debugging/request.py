@@ -62,8 +62,8 @@ def wired(document: Document, diagnostics: Sequence[types.Diagnostic], place: Ca
             "start": min(start, end),
             "end": max(start, end),
             "message": redact(well_formed(one.message))[:8000],
-            "code": "" if one.code is None else well_formed(str(one.code))[:200],
-            "source": well_formed(one.source or "")[:200],
+            "code": "" if one.code is None else redact(well_formed(str(one.code)))[:200],
+            "source": redact(well_formed(one.source or ""))[:200],
             "severity": _SEVERITY.get(int(one.severity or 1), "error"),
             "related": _related(one, place),
         }

@@ -9,9 +9,10 @@ import random
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from tacit.protocol.chat_prompt import LINE_END, QWEN_CHAT, assemble, pieces
-from tacit.protocol.completion import BASE_POLICY, FinishReason, Generation, Timings
+from tacit.protocol.completion import BASE_POLICY, FinishReason, Generation, Timings, Wire
 from tacit.protocol.debugging import (
     CHAT_PROMPT_FORMAT,
     Check,
@@ -36,6 +37,8 @@ from tacit.server.debugging.edits import Edit, minimal_edits
 from tacit.server.debugging.region import Region, around
 from tacit.server.engine.interface import ANSWER, DrawStats, Engine, Sampling
 from tacit.server.settings import Settings
+
+Words = TypeVar("Words", bound=Wire)
 
 EXPLAIN_TOKENS, CHAT_TOKENS = 400, 700
 FIX_SHARE, FIX_TOKENS = 1.3, 120
@@ -259,13 +262,10 @@ def _clean(request: DebugRequest) -> DebugRequest:
     changes: dict[str, object] = {
         "trace": redact(request.trace),
         "turns": tuple(turn.model_copy(update={"text": redact(turn.text)}) for turn in request.turns),
-        "snippets": tuple(one.model_copy(update={"text": redact(one.text)}) for one in request.snippets),
+        "snippets": tuple(_redacted(one, "text", "path", "note") for one in request.snippets),
         "diagnostics": tuple(
-            one.model_copy(
-                update={
-                    "message": redact(one.message),
-                    "related": tuple(two.model_copy(update={"message": redact(two.message)}) for two in one.related),
-                }
+            _redacted(one, "message", "code", "source").model_copy(
+                update={"related": tuple(_redacted(two, "message", "path") for two in one.related)}
             )
             for one in request.diagnostics
         ),
@@ -276,6 +276,10 @@ def _clean(request: DebugRequest) -> DebugRequest:
     if masked != request.text:
         spans += tuple(Span(start=at, end=at + 1) for at, (a, b) in enumerate(zip(request.text, masked, strict=True)) if a != b)
     return request.model_copy(update={**changes, "text": masked, "masked": spans})
+
+
+def _redacted(said: Words, *names: str) -> Words:
+    return said.model_copy(update={name: redact(getattr(said, name)) for name in names})
 
 
 def _format(note: str) -> Check:

@@ -27,6 +27,11 @@ PLACEHOLDERS: Final = re.compile(
     re.IGNORECASE,
 )
 """Where a model leaves out what it should have repeated."""
+STUB: Final = re.compile(
+    r"[:{]\s*(?:\.\.\.|pass|return(?:\s+(?:None|null|nil|undefined))?|raise\s+NotImplementedError\b.*|(?:todo|unimplemented)!\(.*\)"
+    r"|throw\s+new\s+\w*(?:NotImplemented|Unsupported)\w*.*)?;?\s*\}?\s*$"
+)
+"""A function whose body does nothing."""
 MOST_NEW: Final = 6
 """Names that a note lists."""
 _WORD = re.compile(r"[A-Za-z_$][\w$]{2,}")
@@ -62,6 +67,9 @@ def scope(
     taken = sum(len(_code_lines(text[edit.start : edit.end])) for edit in edits if not edit.text.strip())
     if before and taken > max(3.0, LOST_SHARE * len(before)):
         return _failed("scope", f"It takes away {taken} of {len(before)} lines.")
+    new = _code_lines(changed[region.start : len(changed) - (len(text) - region.end)])
+    if len(before) > 2 and 0 < len(new) <= (3 if new[-1].strip() == "}" else 2) and STUB.search("\n".join(new)):
+        return _failed("scope", "It empties the function instead of mending it.")
     grown = len(changed.splitlines()) - len(text.splitlines())
     if grown > GROWN_LINES and grown > (GROWN - 1) * max(1, len(old.splitlines())):
         return _failed("scope", f"It adds {grown} lines to {len(old.splitlines())}.")

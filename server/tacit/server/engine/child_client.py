@@ -32,6 +32,11 @@ START_SECONDS = 300.0
 SILENT_SECONDS = 120.0
 """An answer that says nothing for so long comes from an engine that hangs."""
 STOP_SECONDS = 5.0
+SLICE_TOKENS = 24
+"""So much of a long answer is drawn at a time; between two slices requests of other adapters have their turn. Where slices end
+depends on the tokens alone, so that what is drawn is the same whoever waits. Each costs about two tokens' time."""
+LONG_TOKENS = 64
+"""Only answers that may become longer are drawn in slices: completions are not."""
 SMALLEST_PROB = 1.2e-38
 """What is drawn has a probability above zero; this is the smallest that a float32 tells from it."""
 
@@ -144,21 +149,20 @@ class Child:
         self, prompt: Sequence[int], sampling: Sampling, adapter: str | None, stops: frozenset[int]
     ) -> AsyncGenerator[Drawn | DrawStats, None]:
         """As Engine.generate. stops: tokens after which nothing more is wanted."""
+        stay = _Stay(self._turns, self._free, self._slots, adapter)
         with self._working():
-            async with self._turns.of(adapter), self._free:
-                slot = self._slots.take(prompt, adapter)
-                try:
-                    async with contextlib.aclosing(self._draw(slot, prompt, sampling, adapter, stops)) as items:
-                        async for item in items:
-                            yield item
-                finally:
-                    self._slots.release(slot)
+            try:
+                async with contextlib.aclosing(self._draw(stay, prompt, sampling, adapter, stops)) as items:
+                    async for item in items:
+                        yield item
+            finally:
+                await stay.leave()
 
     async def _draw(
-        self, slot: Slot, prompt: Sequence[int], sampling: Sampling, adapter: str | None, stops: frozenset[int]
+        self, stay: "_Stay", prompt: Sequence[int], sampling: Sampling, adapter: str | None, stops: frozenset[int]
     ) -> AsyncGenerator[Drawn | DrawStats, None]:
-        request = {
-            "id_slot": slot.index,
+        await stay.enter(prompt)
+        request: dict[str, Any] = {
             # All of them: what is not named here keeps the scale it was loaded with (llama.cpp issue 28674).
             "lora": [{"id": index, "scale": float(name == adapter)} for index, name in enumerate(self.adapters)],
             "temperature": sampling.temperature,
@@ -170,32 +174,38 @@ class Child:
             # Also makes the engine look between batches whether the connection still stands.
             "return_progress": True,
         }
-        reuse = bool(slot.tokens)
-        # Nothing is known of the cache until the engine says that it has begun.
-        slot.tokens.clear()
         drawn: list[int] = []
         cached, prompt_ms, read_at, ended = 0, 0.0, 0.0, False
+        slice_tokens = SLICE_TOKENS if sampling.max_tokens > LONG_TOKENS else LONG_TOKENS + 1
 
         def stats() -> DrawStats:
-            generate_ms = (time.perf_counter() - read_at) * 1000 if drawn else 0.0
+            generate_ms = (time.perf_counter() - read_at - stay.waited) * 1000 if drawn else 0.0
             return DrawStats(len(prompt), len(prompt) - cached, prompt_ms, len(drawn), generate_ms, ended)
 
-        # One request, and another after each character that was split.
+        # One request, and another after each slice and each character that was split.
         while len(drawn) < sampling.max_tokens and not ended:
             so_far = [*prompt, *drawn]
+            if drawn:
+                await stay.let_others_by(so_far)
+            slot = stay.slot
+            request["id_slot"] = slot.index
             part = {
                 "prompt": so_far,
-                "cache_prompt": reuse or bool(drawn),
+                "cache_prompt": bool(slot.tokens),
                 "n_predict": sampling.max_tokens - len(drawn),
                 # Another part draws with other numbers than the first.
                 "seed": (sampling.seed + len(drawn)) % 2**32,
             }
-            first, split = len(drawn), None
+            # Nothing is known of the cache until the engine says that it has begun.
+            slot.tokens.clear()
+            first, split, sliced = len(drawn), None, False
             async with contextlib.aclosing(self._chunks({**request, **part})) as chunks:
                 async for chunk in chunks:
-                    if (progress := chunk.get("prompt_progress")) and not first:
+                    if progress := chunk.get("prompt_progress"):
+                        slot.tokens[:] = so_far[: int(progress["processed"])]
+                        if first:
+                            continue
                         cached, prompt_ms = int(progress["cache"]), float(progress["time_ms"])
-                        slot.tokens[:] = prompt[: int(progress["processed"])]
                         if progress["processed"] == progress["total"]:
                             read_at = time.perf_counter()
                             yield stats()
@@ -209,8 +219,11 @@ class Child:
                         drawn.append(token)
                         slot.tokens.append(token)
                         yield Drawn(token, "" if ended else str(chunk["content"]), _logprob(found[0]))
-                        if ended:
+                        sliced = len(drawn) - first >= slice_tokens
+                        if ended or sliced:
                             break
+            if split is None and sliced:
+                continue
             if split is None:
                 break
             pieces = await self._pieces(request, so_far + drawn[first:], split, kept_back, sampling.temperature)
@@ -286,6 +299,39 @@ class Child:
         except httpx.TransportError as error:
             raise _gone(error) from error
         raise EngineUnavailable("The engine ended its answer early.", mend="It is being restarted; try again.")
+
+
+class _Stay:
+    """What a stream has while it is drawn: its adapter's turn, one of the streams, a slot. It can let others by and come back."""
+
+    def __init__(self, turns: Turns, free: asyncio.Semaphore, slots: Slots, adapter: str | None) -> None:
+        self.slot: Slot
+        self.waited = 0.0
+        """Seconds, for others that it let by."""
+        self._turns = turns
+        self._free = free
+        self._slots = slots
+        self._adapter = adapter
+        self._held = contextlib.AsyncExitStack()
+
+    async def enter(self, prompt: Sequence[int]) -> None:
+        async with contextlib.AsyncExitStack() as held:
+            await held.enter_async_context(self._turns.of(self._adapter))
+            await held.enter_async_context(self._free)
+            self.slot = self._slots.take(prompt, self._adapter)
+            held.callback(self._slots.release, self.slot)
+            self._held = held.pop_all()
+
+    async def leave(self) -> None:
+        await self._held.aclose()
+
+    async def let_others_by(self, prompt: Sequence[int]) -> None:
+        """prompt: what it goes on with. The slot may be another one then."""
+        if self._turns.wanted:
+            began = time.perf_counter()
+            await self.leave()
+            await self.enter(prompt)
+            self.waited += time.perf_counter() - began
 
 
 @functools.lru_cache(maxsize=1)

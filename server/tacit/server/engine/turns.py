@@ -31,6 +31,11 @@ class Turns:
         finally:
             self._leave()
 
+    @property
+    def wanted(self) -> bool:
+        """Another adapter's request waits."""
+        return any(not turn.cancelled() for _, turn in self._waiting)
+
     async def _wait(self, adapter: str | None) -> None:
         turn = (adapter, asyncio.get_running_loop().create_future())
         self._waiting.append(turn)
