@@ -85,6 +85,8 @@ async def test_it_completes_stores_and_says_how_it_stands(server: ServerProcess,
     assert status.prefix_chars >= 512 and 0 < status.suffix_chars < status.prefix_chars
     assert await metric(home, 'tacit_events_total{result="stored"}') == 3
     assert await metric(home, "tacit_engine_ready") == 1
+    assert await metric(home, "tacit_first_token_seconds_count") == 1
+    assert await metric(home, "tacit_generating_seconds_total") >= 0 and await metric(home, "tacit_waiting") == 0
 
 
 async def test_every_error_has_a_code_a_message_and_its_status(server: ServerProcess, home: Home) -> None:

@@ -120,6 +120,8 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
             metrics.prompt_tokens.inc(answer.timings.prompt_tokens)
             metrics.prompt_evaluated.inc(answer.timings.prompt_evaluated)
             metrics.generated_tokens.inc(answer.timings.generated)
+            metrics.generating_seconds.inc(answer.timings.generate_ms / 1000)
+            metrics.first_token_seconds.observe(answer.timings.prompt_ms / 1000)
             return _json(answer)
         finally:
             metrics.completions.labels(outcome).inc()
@@ -301,6 +303,8 @@ def _state(app: FastAPI, parts: Parts) -> None:
     async def metrics() -> Response:
         """Prometheus."""
         parts.metrics.engine_ready.set(parts.host.ready)
+        parts.metrics.waiting.set(parts.turns.waiting if parts.turns is not None else 0)
+        parts.metrics.serving(parts.adapters.routes().serving)
         parts.metrics.adapters_live.set(len(parts.adapters.routes().serving))
         parts.metrics.run_active.set(await parts.runs.running() is not None)
         return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -1,5 +1,7 @@
 """What is counted, for Prometheus. Pure in-memory counters; one registry per server, so that tests do not share them."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -23,6 +25,18 @@ class Metrics:
         self.prompt_tokens = Counter("tacit_prompt_tokens", "Prompt tokens asked for.", registry=self._registry)
         self.prompt_evaluated = Counter("tacit_prompt_tokens_evaluated", "Of them, computed anew.", registry=self._registry)
         self.generated_tokens = Counter("tacit_generated_tokens", "Tokens drawn.", registry=self._registry)
+        self.first_token_seconds = Histogram(
+            "tacit_first_token_seconds", "Of a completion, from asking the engine to its first token.", buckets=SECONDS,
+            registry=self._registry,
+        )  # fmt: skip
+        self.generating_seconds = Counter(
+            "tacit_generating_seconds", "Of answers, from the first token to the last: tokens a second of one stream are "
+            "tacit_generated_tokens by this.", registry=self._registry,
+        )  # fmt: skip
+        self.waiting = Gauge("tacit_waiting", "Requests of a team whose turn has not come.", registry=self._registry)
+        self.adapter_in_use = Gauge(
+            "tacit_adapter_in_use", "1: this adapter serves.", ["project", "task", "adapter"], registry=self._registry
+        )
         self.events = Counter("tacit_events", "Events acknowledged: new ones and retries.", ["result"], registry=self._registry)
         self.ingest_seconds = Histogram(
             "tacit_ingest_seconds", "From a batch of events to its acknowledgement.", buckets=SECONDS, registry=self._registry
@@ -32,6 +46,12 @@ class Metrics:
         self.engine_ready = Gauge("tacit_engine_ready", "1 if the model answers.", registry=self._registry)
         self.adapters_live = Gauge("tacit_adapters_live", "Projects that an adapter serves.", registry=self._registry)
         self.run_active = Gauge("tacit_run_active", "1 while a learning run is under way.", registry=self._registry)
+
+    def serving(self, policies: Mapping[tuple[str, str], str]) -> None:
+        """policies: (project, task) → what serves it, and nothing else does."""
+        self.adapter_in_use.clear()
+        for (project, task), adapter in policies.items():
+            self.adapter_in_use.labels(project, task, adapter).set(1)
 
     def text(self) -> bytes:
         """The exposition format."""

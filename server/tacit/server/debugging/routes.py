@@ -70,6 +70,7 @@ async def _lines(parts: "Parts", body: DebugRequest, user: User) -> AsyncGenerat
                     parts.metrics.prompt_tokens.inc(chunk.timings.prompt_tokens)
                     parts.metrics.prompt_evaluated.inc(chunk.timings.prompt_evaluated)
                     parts.metrics.generated_tokens.inc(chunk.timings.generated)
+                    parts.metrics.generating_seconds.inc(chunk.timings.generate_ms / 1000)
                 said = True
                 yield _line(chunk)
     except errors.TacitError as error:
