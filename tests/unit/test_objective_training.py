@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from math import exp
 from pathlib import Path
 from threading import Event
 
@@ -11,6 +12,7 @@ from tiny_training import SAMPLES, SETTINGS, policy, sample
 
 from tacit.learner.checkpoint import Checkpoints, discard, key_of
 from tacit.learner.evaluate import Text, log_probabilities
+from tacit.learner.gate.value import MIN_EFFECTIVE_SHARE
 from tacit.learner.loss import Coefficients
 from tacit.learner.objective import OBJECTIVES, READS_WRITTEN
 from tacit.learner.policy import CANDIDATE, Policy, Tree, pack
@@ -96,6 +98,17 @@ def test_the_budget_is_kept() -> None:
     assert 0 < bounded.kl_serving <= 0.1 and 0 < bounded.share < 1
     # What is left of the step still helps.
     assert likelihood(bounded_model, "base") < likelihood(bounded_model, CANDIDATE) < likelihood(free, CANDIDATE)
+
+
+@pytest.mark.parametrize("learning_rate", [2e-2, 1e-1, 3e-1])
+def test_a_step_that_is_far_too_long_is_shortened_not_lost(learning_rate: float) -> None:
+    result = learn(policy(), dataclasses.replace(SETTINGS, learning_rate=learning_rate, kl_budget=1.0))
+    assert 0 < result.share < 0.5 and 0.3 < result.kl_serving <= 1.0
+
+
+def test_the_step_leaves_the_gate_draws_to_judge_by() -> None:
+    """ESS/n is e^(-2KL) for log-normal weights."""
+    assert exp(-2 * TrainSettings().kl_budget) >= MIN_EFFECTIVE_SHARE
 
 
 def test_the_budget_is_kept_where_no_draw_is_of_this_base() -> None:

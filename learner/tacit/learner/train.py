@@ -4,8 +4,8 @@ Reads from top to bottom: references, batches, steps, the way back into the budg
 warm-up, linear decay, gradient norm 1. What the base and the serving policy say at each scored position is kept as hidden
 states (no adapter touches the output layer), so their full-vocabulary KL costs one forward pass a night.
 
-KL(serving‖new) per sequence has a budget: ESS/n = e^(-2KL) is about one half at 0.35 nats, so that what is logged next can
-still be used. While training is over it, β grows; at the end the step from the parent's matrices is shortened until the
+KL(serving‖new) per sequence has a budget: of n logged draws e^(-2KL)·n are left to judge the new policy by. One nat leaves 13 %,
+and the gate asks for 10. While training is over it, β grows; at the end the step from the parent's matrices is shortened until the
 budget is met, as in a trust region. A sequence counts with at most ln 10 nats: importance weights are clipped at 10, what is
 rarer costs no more.
 
@@ -32,12 +32,12 @@ from tacit.protocol.completion import BASE_POLICY
 
 MAX_SHOW_WEIGHT = 10.0
 WARM_UP_STEPS = 4
-RUNAWAY = 20.0
+RUNAWAY = 7.0
 """Times the budget at which training stops: shortened to the budget, nothing of such a step would be left."""
 KL_SEQUENCES = 24
 """How many draws the budget is measured on."""
 KL_CAP = log(10)
-KL_TRIALS = 5
+KL_TRIALS = 8
 
 
 class Stopped(Exception):
@@ -53,7 +53,7 @@ class TrainSettings:
     warm_up: float = 0.1
     """Share of the steps."""
     grad_norm: float = 1.0
-    kl_budget: float = 0.35
+    kl_budget: float = 1.0
     """Nats per sequence, KL(serving‖new) on the states of the logged draws."""
     pack_tokens: int = 0
     """Tokens of one forward pass; 0: by device."""
@@ -231,8 +231,9 @@ def _shorten(
                 break
         else:
             too_far = share
-        # KL grows about with the square of the step; between what was too far and what was not, the middle.
-        share = (best + too_far) / 2 if best else share * max(0.2, min(0.8, (0.85 * kl_budget / kl) ** 0.5))
+        # KL grows about with the square of the step, but far out it is capped: half at least, or the trials could end before the
+        # budget is met, and a night's work would be lost. Between what was too far and what was not, the middle.
+        share = (best + too_far) / 2 if best else share * max(0.2, min(0.5, (0.85 * kl_budget / kl) ** 0.5))
     _move(parameters, start, end, best)
     return best, best_kl
 

@@ -38,7 +38,7 @@ class Night:
 
 
 def night(draws: int, move: float, seed: int) -> Night:
-    """move: spread of the change of each text's logit; 0.5 is about the learner's budget of 0.35 nats a sequence or less."""
+    """move: spread of the change of each text's logit; 0.5 is about a third of a nat a sequence."""
     draw = np.random.default_rng(seed)
     logits = draw.normal(0, 1.5, (PLACES, TEXTS))
     serving = _softmax(logits)
