@@ -243,9 +243,9 @@ def interrupted(folder: Path, after: int, key: str, settings: TrainSettings = SE
 @pytest.mark.parametrize(
     ("objective", "budget", "after"),
     [
-        pytest.param("topr", 0.3, 7, id="β has moved"),
+        pytest.param("topr", 0.86, 7, id="β has moved"),
         pytest.param("kto", 0.3, 4, id="the drift is read"),
-        pytest.param("topr", 0.1, 5, id="it had run away"),
+        pytest.param("topr", 0.286, 5, id="it had run away"),
     ],
 )
 def test_an_interrupted_run_ends_where_a_whole_one_does(tmp_path: Path, objective: str, budget: float, after: int) -> None:
