@@ -17,7 +17,7 @@ from tacit.learner.debug_record import suites_of
 from tacit.protocol.debugging import Check, CoveringRuns, DebugRequest
 from tacit.sandbox.walls import missing
 from tacit.server.debugging.covering import covering, judged
-from tacit.server.debugging.running import OFF, CoveringTests, python_of
+from tacit.server.debugging.running import OFF, CoveringTests, node_of, python_of
 
 CART = "def total(values):\n    return sum(values) + 1\n"
 RIGHT = CART.replace(" + 1", "")
@@ -84,6 +84,22 @@ def test_a_test_covers_what_it_is_called_like_what_it_imports_and_where_it_faile
     assert covering("src/shop/cart.py", [name, "src/shop/cart.py"], {name: text}.get, said) == [name] * covers
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "covers"),
+    [
+        ("src/cart.test.ts", "", True),
+        ("src/__tests__/cart.spec.js", "", True),
+        ("test/totals.js", "const { total } = require('../src/cart');\n", True),
+        ("src/b.test.ts", "import { total } from './cart.js'\n", True),
+        ("src/b.test.ts", "import { total } from './carts'\n", False),
+        ("src/b.ts", "import { total } from './cart'\n", False),
+        ("tests/test_cart.py", "import cart\n", False),
+    ],
+)
+def test_scripts_are_covered_by_scripts(name: str, text: str, covers: bool) -> None:
+    assert covering("src/cart.ts", [name, "src/cart.ts"], {name: text}.get, "") == [name] * covers
+
+
 def test_the_surest_come_first() -> None:
     files = ["test_a.py", "test_cart.py", "test_z.py"]
     assert covering("cart.py", files, lambda name: "import cart", "test_z.py:3: AssertionError") == [
@@ -140,7 +156,7 @@ def test_the_reward_is_made_of_what_ran() -> None:
 async def test_nothing_runs_unless_it_is_wanted(shop: Path) -> None:
     assert (await checked(shop, RIGHT, run_tests=False)).note == OFF
     for other, words in (
-        ({"language": "go"}, "only those of Python"),
+        ({"language": "go"}, "not of go"),
         ({"path": "tests/test_cart.py"}, "test itself"),
         ({"whole": False}, "whole file"),
         ({"workspace": "/usr/share"}, "the system's own folders"),
@@ -197,6 +213,25 @@ async def test_the_workspaces_own_environment_and_pytest_are_used(shop: Path) ->
     assert check.note == "2 tests that failed pass now. 2 tests that cover it pass.", check.note
     (shop / "pytest.py").write_text("raise ImportError\n")
     assert "no pytest" in (await checked(shop, RIGHT)).note
+
+
+@pytest.mark.usefixtures("boxed")
+async def test_scripts_are_checked_by_node(shop: Path) -> None:
+    if not node_of(shop)[0]:
+        pytest.skip("Node is not installed")
+    cart = "exports.total = (values) => values.reduce((sum, value) => sum + value, 1);\n"
+    (shop / "cart.js").write_text(cart)
+    (shop / "cart.test.js").write_text(
+        "const { test, describe } = require('node:test');\nconst assert = require('node:assert');\n"
+        "const { total } = require('./cart');\n\ndescribe('total', () => {\n"
+        "  test('of nothing', () => assert.equal(total([]), 0));\n"
+        "  test('of some', () => assert.ok(total([1]) > 0));\n});\n"
+    )
+    other = {"language": "javascript", "path": "cart.js", "text": cart}
+    mended = await CoveringTests(asked(shop, **other), cart).check(cart.replace(", 1)", ", 0)"), 300.0)
+    assert mended.note == "1 test that failed pass now. 2 tests that cover it pass.", mended.note
+    broken = await CoveringTests(asked(shop, **other), cart).check("exports.total = () => 0;\n", 300.0)
+    assert broken.note == "It breaks 1 test that passed before: `cart.test.js`.", broken.note
 
 
 def test_a_link_is_no_python(shop: Path) -> None:

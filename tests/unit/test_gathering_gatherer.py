@@ -139,3 +139,22 @@ async def test_without_a_budget_nothing_is_looked_for(session: Session) -> None:
     session.type(document, "x")
     assert await session.ask(document, invoked=True) == ()
     assert session.gatherer._thread is None
+
+
+async def test_a_question_about_an_error_brings_what_stood_there_before_and_leaves_completions_alone(session: Session) -> None:
+    """With nothing gathered for completions, too: then the index is built for the question."""
+    session.tokens = 0
+    text = MAIN + "account)\n"
+    document = session.open("main.py", text)
+    at = text.index("close_account(account")
+    end = document.position_at(at + len("close_account"))
+    change = TextDocumentContentChangePartial(range=Range(document.position_at(at), end), text="open_account")
+    session.gatherer.changed(document.uri, document.change(1, [change]))
+    found = await asyncio.wait_for(session.gatherer.about(document, at, (0, len(document.text))), 30)
+    [edit] = [one for one in found if one.kind == "edit"]
+    assert edit.path == "main.py" and "-    close_account(account)" in edit.text
+    assert "opening.py" in {one.path for one in found if one.kind == "definition"}
+    assert await session.ask(document) == () and session.gatherer._shown == {}
+    (session.root / ".tacitignore").write_text("opening.py\n")
+    again = await asyncio.wait_for(session.gatherer.about(document, at, (0, len(document.text))), 30)
+    assert "opening.py" not in {one.path for one in again}

@@ -34,6 +34,8 @@ class Limits:
     file_bytes: int = 16 << 20
     open_files: int = 64
     processes: int = 16
+    reserved: bool = True
+    """Memory that is reserved counts. False: only what is written to; some runtimes reserve far more than that."""
 
 
 PROGRAM: Final = Limits()
@@ -42,12 +44,13 @@ PROGRAM: Final = Limits()
 
 def limiting(limits: Limits) -> str:
     """What a program of ours does first inside: it becomes somebody without rights, and takes its limits."""
+    memory = "RLIMIT_AS" if limits.reserved else "RLIMIT_DATA"
     return f"""
 import os, resource
 if os.getuid() == 0:
     os.setgroups([]), os.setgid({NOBODY}), os.setuid({NOBODY})
 for limit, most in (
-    (resource.RLIMIT_CPU, {limits.cpu_seconds}), (resource.RLIMIT_AS, {limits.memory}),
+    (resource.RLIMIT_CPU, {limits.cpu_seconds}), (resource.{memory}, {limits.memory}),
     (resource.RLIMIT_FSIZE, {limits.file_bytes}), (resource.RLIMIT_NOFILE, {limits.open_files}),
     (resource.RLIMIT_NPROC, {limits.processes}), (resource.RLIMIT_CORE, 0),
 ):

@@ -1,8 +1,9 @@
-"""Which tests cover a file: those that what was said names, those that are called like it, those that import it. Python. Pure.
+"""Which tests cover a file: those that what was said names, those that are called like it, those that import it. Pure.
 
 And what their runs before and after a change say of it.
 """
 
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
@@ -15,7 +16,14 @@ MOST_READ: Final = 400
 """Test files whose imports are looked at."""
 MOST_NAMED: Final = 3
 """Tests that a note names."""
-_TEST: Final = re.compile(r"(?:^|/)(?:test_[^/]*|[^/]*_test)\.py$")
+_TEST: Final = re.compile(
+    r"(?:^|/)(?:(?:test_[^/]*|[^/]*_test)\.py|[^/]*[.-](?:test|spec)\.[cm]?[jt]sx?"
+    r"|(?:__tests__|tests?)/(?:.*/)?[^/]*\.[cm]?[jt]sx?)$"
+)
+_SCRIPT: Final = re.compile(r"(?:\.d)?\.[cm]?[jt]sx?$")
+_REQUIRED: Final = re.compile(
+    r"""(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\(|\bmock\s*\()\s*["'](\.{1,2}/[^"'\n]{1,300})["']"""
+)
 _NAME: Final = re.compile(r"[A-Za-z_]\w{0,80}")
 
 
@@ -25,16 +33,19 @@ def is_test(path: str) -> bool:
 
 def covering(path: str, files: Iterable[str], text_of: Callable[[str], str | None], said: str) -> list[str]:
     """Test files, the surest first. path, files: relative to the workspace. said: a trace, a test's output."""
-    stem = _stem(path)
-    wanted = re.compile("|".join((_absolute(path), _relative(stem))), re.MULTILINE)
+    script = _SCRIPT.search(path) is not None
+    stem = _SCRIPT.sub("", path.rpartition("/")[2]) if script else _stem(path)
+    wanted = None if script else re.compile("|".join((_absolute(path), _relative(stem))), re.MULTILINE)
     found: list[tuple[int, str]] = []
-    for name in [one for one in files if is_test(one) and one != path][:MOST_READ]:
+    for name in [one for one in files if is_test(one) and one != path and script == (_SCRIPT.search(one) is not None)][
+        :MOST_READ
+    ]:
         last = name.rpartition("/")[2]
         if name in said or f"{last}:" in said or f'{last}"' in said:
             found.append((0, name))
-        elif last in (f"test_{stem}.py", f"{stem}_test.py"):
+        elif last in (f"test_{stem}.py", f"{stem}_test.py") or (script and re.split(r"[.-](?:test|spec)\.", last)[0] == stem):
             found.append((1, name))
-        elif (text := text_of(name)) is not None and wanted.search(text):
+        elif (text := text_of(name)) is not None and (wanted.search(text) if wanted else _requires(text, name, path)):
             found.append((2, name))
     return [name for _, name in sorted(found)][:MOST_FILES]
 
@@ -55,6 +66,14 @@ def _absolute(path: str) -> str:
             above = re.escape(".".join(parts[start:-1]))
             ways.append(rf"^\s*from\s+{above}\s+import\s[^\n]*\b{re.escape(parts[-1])}\b")
     return "|".join(ways)
+
+
+def _requires(text: str, name: str, path: str) -> bool:
+    """A script's imports of its own project are paths from where it stands, mostly without their ending."""
+    module = _SCRIPT.sub("", path)
+    wanted = {module, module.removesuffix("/index")}
+    folder = posixpath.dirname(name)
+    return any(_SCRIPT.sub("", posixpath.normpath(posixpath.join(folder, one))) in wanted for one in _REQUIRED.findall(text))
 
 
 def _relative(stem: str) -> str:
@@ -104,7 +123,12 @@ def _tests(count: int) -> str:
 
 
 def _named(tests: Sequence[str]) -> str:
-    """Without what stands in brackets: a parameter is a value of the program's."""
-    names = [found[-1] for one in tests if (found := _NAME.findall(one.partition("[")[0]))]
+    names = list(dict.fromkeys(map(_name, tests)))
     shown = ", ".join(f"`{name}`" for name in names[:MOST_NAMED])
     return shown + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
+
+
+def _name(test: str) -> str:
+    """Without what stands in brackets: a parameter is a value of the program's. Where the name is a sentence: the file's."""
+    found = _NAME.findall(test.partition("[")[0])
+    return _file(test) if " " in test.partition("[")[0] or not found else found[-1]

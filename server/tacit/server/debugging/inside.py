@@ -8,7 +8,7 @@ from typing import Final
 WORKSPACE: Final = "/workspace"
 """Where the copy of the workspace is bound, read-only."""
 
-RUN: Final = """
+_COPY: Final = """
 import json, os, shutil, signal, subprocess, sys, time
 import xml.etree.ElementTree as tree
 
@@ -27,34 +27,43 @@ with open(os.path.join(root, told["path"]), "w", encoding="utf-8", errors="repla
 def say(**what):
     print(told["mark"] + json.dumps(what), flush=True)
     sys.exit(0)
+"""
 
-ways = os.pathsep.join([root, os.path.join(root, "src"), os.path.join(root, "lib")])
-environment = {
-    "PATH": os.path.dirname(told["python"]) + ":/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LC_ALL": "C.UTF-8",
-    "PYTHONPATH": ways, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "TMPDIR": "/tmp",
-}
+_RUN: Final = """
 quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": root, "env": environment}
 began = time.monotonic()
+passed, failed = [], []
+
+def run(command):
+    tests = subprocess.Popen(command, start_new_session=True, **quiet)
+    try:
+        tests.wait(max(1, told["seconds"] - (time.monotonic() - began)))
+    except subprocess.TimeoutExpired:
+        os.killpg(tests.pid, signal.SIGKILL)
+        say(late=True)
+    if not os.path.exists(result) or os.path.getsize(result) > 4_000_000:
+        say(problem="they ended without a result")
+"""
+
+PYTHON: Final = f"""{_COPY}
+ways = os.pathsep.join([root, os.path.join(root, "src"), os.path.join(root, "lib")])
+environment = {{
+    "PATH": os.path.dirname(told["program"]) + ":/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LC_ALL": "C.UTF-8",
+    "PYTHONPATH": ways, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "TMPDIR": "/tmp",
+}}
+{_RUN}
 try:
-    has_pytest = subprocess.run([told["python"], "-c", "import pytest"], **quiet).returncode == 0
+    has_pytest = subprocess.run([told["program"], "-c", "import pytest"], **quiet).returncode == 0
 except OSError as error:
     say(problem="its Python cannot be started: " + str(error.strerror))
 if has_pytest:
     command = [
-        told["python"], "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:randomly", "-o", "addopts=",
+        told["program"], "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:randomly", "-o", "addopts=",
         "-o", "junit_family=xunit1", "--junitxml=" + result, "--continue-on-collection-errors", *told["files"],
     ]
 else:
-    command = [told["python"], "-c", told["unittest"], result, *told["files"]]
-tests = subprocess.Popen(command, start_new_session=True, **quiet)
-try:
-    tests.wait(max(1, told["seconds"] - (time.monotonic() - began)))
-except subprocess.TimeoutExpired:
-    os.killpg(tests.pid, signal.SIGKILL)
-    say(late=True)
-if not os.path.exists(result) or os.path.getsize(result) > 4_000_000:
-    say(problem="they ended without a result" + ("" if has_pytest else "; pytest is not installed in its Python"))
-passed, failed = [], []
+    command = [told["program"], "-c", told["unittest"], result, *told["files"]]
+run(command)
 if has_pytest:
     for case in tree.parse(result).iter("testcase"):
         if case.find("skipped") is None:
@@ -64,8 +73,52 @@ if has_pytest:
 else:
     with open(result) as file:
         passed, failed = json.load(file)
-say(passed=passed, failed=failed, seconds=time.monotonic() - began, pytest=has_pytest)
+say(passed=passed, failed=failed, seconds=time.monotonic() - began, readable=has_pytest)
 """
+
+NODE: Final = f"""{_COPY}
+environment = {{
+    "PATH": os.path.dirname(told["program"]) + ":/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LC_ALL": "C.UTF-8",
+    "TMPDIR": "/tmp", "CI": "1", "NODE_ENV": "test",
+}}
+{_RUN}
+packages = os.path.join(root, "node_modules")
+runner = next((one for one in ("vitest", "jest") if os.path.exists(os.path.join(packages, one, "package.json"))), "")
+files = [os.path.join(root, file) for file in told["files"]]
+if runner == "jest":
+    more = ["--ci", "--runInBand", "--cacheDirectory=/tmp/jest", "--json", "--outputFile=" + result]
+    run([told["program"], os.path.join(packages, "jest", "bin", "jest.js"), *more, "--runTestsByPath", *files])
+elif runner == "vitest":
+    more = ["run", "--reporter=json", "--outputFile=" + result]
+    run([told["program"], os.path.join(packages, "vitest", "vitest.mjs"), *more, *told["files"]])
+if runner:
+    with open(result) as file:
+        suites = json.load(file)["testResults"]
+    for suite in suites:
+        name = os.path.relpath(suite["name"], root)
+        for case in suite["assertionResults"]:
+            where = {{"passed": passed, "failed": failed}}.get(case["status"])
+            if where is not None:
+                where.append(name + "::" + case["fullName"])
+        if suite["status"] == "failed" and not suite["assertionResults"]:
+            failed.append(name)
+
+def cases(element, above):
+    for one in element:
+        name = above + [one.get("name") or ""]
+        if one.tag == "testsuite":
+            cases(one, name)
+        elif one.tag == "testcase" and one.find("skipped") is None:
+            (failed if one.find("failure") is not None else passed).append("::".join(name))
+
+# Its report names no files: one at a time.
+for file in () if runner else told["files"]:
+    run([told["program"], "--test", "--test-reporter=junit", "--test-reporter-destination=" + result, file])
+    cases(tree.parse(result).getroot(), [file])
+    os.remove(result)
+say(passed=passed, failed=failed, seconds=time.monotonic() - began, readable=True)
+"""
+"""vitest or jest, where the workspace has one; else what Node itself runs."""
 
 UNITTEST: Final = """
 import importlib, json, os, sys, unittest

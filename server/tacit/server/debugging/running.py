@@ -22,11 +22,11 @@ from tacit.protocol.debugging import Check, CoveringRuns, DebugRequest
 from tacit.protocol.plain_text import visible
 from tacit.sandbox.walls import SYSTEM, Limits, interpreter, limiting, missing, wrapped
 from tacit.server.debugging import covering
-from tacit.server.debugging.inside import RUN, UNITTEST, WORKSPACE
+from tacit.server.debugging.inside import NODE, PYTHON, UNITTEST, WORKSPACE
 from tacit.server.debugging.shadow import visible_files
 
 OFF: Final = "The tests were not run: `debugRunTests` is off."
-LIMITS: Final = Limits(cpu_seconds=120, memory=4 << 30, file_bytes=64 << 20, open_files=512, processes=128)
+LIMITS: Final = Limits(cpu_seconds=120, memory=4 << 30, file_bytes=64 << 20, open_files=512, processes=128, reserved=False)
 ROOM: Final = 256 << 20
 """Bytes of the writable copy inside, and of /tmp there."""
 SECONDS: Final = 60.0
@@ -43,7 +43,11 @@ MOST_BYTES: Final = 64 << 20
 LARGEST: Final = 8 << 20
 MOST_OUTPUT: Final = 1_000_000
 MOST_TESTS: Final = 500
+PYTHON_LANGUAGES: Final = ("python",)
+NODE_LANGUAGES: Final = ("javascript", "javascriptreact", "typescript", "typescriptreact")
 ENVIRONMENTS: Final = (".venv", "venv", "env")
+INSTALLED: Final = (*ENVIRONMENTS, "node_modules")
+"""Not copied: what of them is needed is bound."""
 _PYTHON: Final = re.compile(r"python3?(\.\d+)?")
 
 
@@ -122,8 +126,8 @@ _TOO_LONG: Final = "The tests that cover it had not ended in time."
 def _not_here(request: DebugRequest) -> str:
     if not request.run_tests:
         return OFF
-    if request.language != "python":
-        return f"The tests were not run: only those of Python are, not of {request.language}."
+    if request.language not in (*PYTHON_LANGUAGES, *NODE_LANGUAGES):
+        return f"The tests were not run: only those of Python, JavaScript and TypeScript are, not of {request.language}."
     if not request.whole or not request.workspace:
         return "The tests were not run: they need the whole file and its workspace."
     if covering.is_test(request.path):
@@ -145,6 +149,8 @@ def _copy(root: Path, path: str, copy: Path) -> list[str] | str:
     names: list[str] = []
     size = 0
     for parts, source in islice(visible_files(root, tuple(path.split("/"))), MOST_FILES + 1):
+        if parts[0] in INSTALLED:
+            continue
         length = Path(source).stat().st_size
         size += length
         if len(names) >= MOST_FILES or size > MOST_BYTES:
@@ -191,6 +197,20 @@ def _of_system(path: Path) -> bool:
     return any(path.is_relative_to(one) for one in (*SYSTEM, sys.base_prefix))
 
 
+def node_of(root: Path) -> tuple[str, list[str]]:
+    """(Node, what has to be bound for it and for the packages that are installed in the workspace); empty: there is none."""
+    found = shutil.which("node")
+    if found is None:
+        return "", []
+    real = Path(os.path.realpath(found))
+    prefix, packages = real.parent.parent, root / "node_modules"
+    binds = [str(packages)] if packages.is_dir() and not packages.is_symlink() else []
+    if _of_system(prefix):
+        return str(real), binds
+    certain = real.name == "node" and (prefix / "include" / "node" / "node.h").is_file()
+    return (str(real), [*binds, str(prefix)]) if certain else ("", [])
+
+
 async def _run(
     copy: Path, root: Path, path: str, text: str, tests: Sequence[str], until: float, usual: float | None = None
 ) -> Ran | str:
@@ -200,15 +220,22 @@ async def _run(
     if seconds < LEAST_SECONDS:
         return _HURRY
     patience = seconds if usual is None else min(seconds, MANY_TIMES * usual + SLOWER)
-    python, binds = python_of(root)
+    script = not path.endswith((".py", ".pyi"))
+    program, binds = await asyncio.to_thread(node_of if script else python_of, root)
+    if not program:
+        return "The tests were not run: Node is not installed."
     mark = secrets.token_hex(16)
     told = {
-        "root": str(root), "path": path, "text": text, "python": python, "files": list(tests), "seconds": patience,
+        "root": str(root), "path": path, "text": text, "program": program, "files": list(tests), "seconds": patience,
         "unittest": UNITTEST, "mark": mark,
     }  # fmt: skip
-    inner = {WORKSPACE: str(copy), **{one: one for one in binds if Path(one).is_relative_to(root)}}
+    # vitest looks its own machine up before it starts.
+    hosts = copy.parent / "hosts"
+    await asyncio.to_thread(hosts.write_text, "127.0.0.1 localhost\n")
+    hosts.chmod(0o644)
+    inner = {WORKSPACE: str(copy), "/etc/hosts": str(hosts), **{one: one for one in binds if Path(one).is_relative_to(root)}}
     outer = [one for one in binds if one not in inner]
-    command = wrapped(limiting(LIMITS) + RUN, outer, ROOM, work=str(root), within=inner)
+    command = wrapped(limiting(LIMITS) + (NODE if script else PYTHON), outer, ROOM, work=str(root), within=inner)
     answer = await _said(command, json.dumps(told).encode(), patience + STARTING, mark)
     if answer is None:
         return "The tests were not run: the sandbox did not answer."
@@ -217,7 +244,7 @@ async def _run(
     if "problem" in answer:
         return f"The tests could not be run: {visible(str(answer['problem']))[:200]}."
     passed, failed = _names(answer.get("passed")), _names(answer.get("failed"))
-    if not answer.get("pytest") and not passed and not any("::" in one for one in failed):
+    if not answer.get("readable") and not passed and not any("::" in one for one in failed):
         return NO_PYTEST
     took = answer.get("seconds")
     return Ran(passed, failed, float(took) if isinstance(took, int | float) else 0.0)
