@@ -8,7 +8,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
@@ -28,6 +28,7 @@ from tacit.learner.simulate.plots import draw
 from tacit.learner.simulate.telling import markdown, words
 from tacit.learner.simulate.workday import Desk
 from tacit.learner.train import TrainSettings
+from tacit.protocol.home import Home
 
 ARMS: Final = ("sft", "trl-kto", "rwr", "topr", "random", "shuffled")
 LIVE: Final = ("sft", "topr", SHORT)
@@ -90,10 +91,12 @@ def _pace(wanted: Options, corpus: Mapping[str, Sequence[Change]], folder: Path,
     trial = folder / "calibration"
     shutil.rmtree(trial, ignore_errors=True)
     try:
-        pace = asyncio.run(sizing.measure(wanted, sources, trial))
+        home = folder / "home"
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        pace = asyncio.run(sizing.measure(wanted, sources, trial, Home(home.resolve())))
     finally:
         shutil.rmtree(trial, ignore_errors=True)
-    write(path, {"typing": pace.typing, "computing": pace.computing})
+    write(path, asdict(pace))
     return pace
 
 
