@@ -24,7 +24,9 @@ CONTEXT = Context(path="a.py", language="python", prefix="def f(x):\n    return 
 
 @pytest.fixture
 async def server(home: Home, tiny_model: Path) -> AsyncIterator[ServerProcess]:
-    async with ServerProcess(home, {"model": str(tiny_model), "canary_share": str(SHARE), "threads": "1"}) as running:
+    async with ServerProcess(
+        home, {"model": str(tiny_model), "canary_share": str(SHARE), "shadow_places": "0", "threads": "1"}
+    ) as running:
         yield running
 
 

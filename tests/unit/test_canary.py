@@ -26,7 +26,7 @@ MINUTE = timedelta(minutes=1)
 
 
 async def attached(home: Home, store: Store, engine: FakeEngine | None = None) -> Adapters:
-    adapters = Adapters(home, Settings(canary_share=0.25), store)
+    adapters = Adapters(home, Settings(canary_share=0.25, shadow_places=0), store)
     await adapters.attach(engine or FakeEngine(), BASE)
     return adapters
 

@@ -30,7 +30,7 @@ def store(home: Home) -> Iterator[Store]:
 
 
 async def attached(home: Home, store: Store, engine: FakeEngine | None = None) -> Adapters:
-    adapters = Adapters(home, Settings(canary_share=SHARE), store)
+    adapters = Adapters(home, Settings(canary_share=SHARE, shadow_places=0), store)
     await adapters.attach(engine or FakeEngine(), BASE)
     return adapters
 
@@ -140,4 +140,4 @@ async def test_a_canary_beside_the_shared_one_begins_anew_when_that_moves(home: 
     assert after[beside_own] == kept
     assert await adapters.rollback(SHARED, "completion") == shared
     assert {found.adapter: found.live for found in await adapters.canaries()} == {tried: shared, beside_own: own}
-    assert {found.adapter: found.live for found in adapters.running_canaries()} == {tried: shared, beside_own: own}
+    assert {found.adapter: found.live for found in adapters.tried_now()} == {tried: shared, beside_own: own}

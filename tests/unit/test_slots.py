@@ -64,3 +64,20 @@ def test_common_length(first: list[int], second: list[int]) -> None:
     length = common_length(first, second)
     assert first[:length] == second[:length]
     assert length == min(len(first), len(second)) or first[length] != second[length]
+
+
+def test_what_nobody_waits_for_costs_others_no_cache() -> None:
+    slots = Slots(3)
+    warm = [_use(slots, FIRST, None)[0], _use(slots, SECOND, "a@000001")[0]]
+    used = set()
+    for place in range(6):
+        # Its own prompt, and one that begins like somebody's.
+        for prompt, adapter in (([1000 + place] * 50, "a@000002"), ([*FIRST[:60], place], None)):
+            slot = slots.take(prompt, adapter, background=True)
+            assert len(slot.tokens) == 0
+            slot.tokens[:] = prompt
+            slots.release(slot)
+            used.add(slot.index)
+    assert len(used) == 1 and used.isdisjoint(warm)
+    assert _use(slots, FIRST, None) == (warm[0], 100)
+    assert _use(slots, SECOND, "a@000001") == (warm[1], 100)

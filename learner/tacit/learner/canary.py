@@ -1,5 +1,5 @@
-"""`python -m tacit.learner.canary`: reads the feedback on every canary that runs and tells the server what it says. Touches the
-server through its client; never torch, so that it can be asked every few minutes.
+"""`python -m tacit.learner.canary`: reads the feedback on every canary that runs, has every shadow drawn with, and tells the
+server what that says. Touches the server through its client; never torch, so that it can be asked every few minutes.
 
 The arms are told apart by the policy_version that really answered; only what the server received while the canary ran counts,
 of both. Exit codes: 0, 1 if the server could not be asked.
@@ -15,6 +15,7 @@ from statistics import fmean
 
 from tacit.learner.debug_samples import verdict_of
 from tacit.learner.gate.sequence import Compared, compare
+from tacit.learner.shadow import look
 from tacit.protocol.adapters import CanaryInfo, CanaryJudgement
 from tacit.protocol.client import TacitClient
 from tacit.protocol.errors import Conflict, TacitError
@@ -29,14 +30,15 @@ Decision = tuple[datetime, float]
 
 
 async def judge_all(client: TacitClient) -> list[CanaryInfo]:
-    """The canaries as the server has them afterwards."""
+    """Those that are under way, as the server has them afterwards."""
     found: list[CanaryInfo] = []
     for canary in await client.canaries():
-        if canary.state != "running":
-            continue
-        # By the next look it may have been replaced or withdrawn.
+        # Meanwhile it may have been replaced or withdrawn.
         with suppress(Conflict):
-            found.append(await judge(client, canary))
+            if canary.state == "running":
+                found.append(await judge(client, canary))
+            elif canary.state == "shadow":
+                found.append(await look(client, canary))
     return found
 
 

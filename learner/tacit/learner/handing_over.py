@@ -37,8 +37,8 @@ async def hand_over(
             state, final = await _now(client, name, before)
         if not final:
             await asyncio.sleep(pause)
-    if state in ("live", "canary", "retired"):
-        words = "has served and was replaced" if state == "retired" else "serves"
+    if state in ("live", "canary", "shadow", "retired"):
+        words = "has served and was replaced" if state == "retired" else "is tried out unseen" if state == "shadow" else "serves"
         return f"The connection to the server was lost meanwhile ({lost}); asked again, it says that {name} {words}."
     if state is None:
         raise ServerUnavailable(

@@ -121,6 +121,10 @@ def _gate(report: Mapping[str, Any]) -> list[str]:
     share = report.get("canary_share", 0.0)
     if "inconclusive" in verdicts and "refused" not in verdicts:
         tried = f"It is tried on {100 * share:.0f} % of the sessions." if share else "It serves all the same."
+        if share and report.get("shadow_places"):
+            tried = f"It is drawn with unseen at {report['shadow_places']} places (a shadow) first. Then: {tried}"
+        if share:
+            tried += f" `tacit adapters show {report['adapter']}` says how that went."
         lines += [f"**Inconclusive**: no step refuses it, but one could not tell. {tried}", ""]
     for check in report["checks"]:
         lines.append(f"- {VERDICTS[check['verdict']]}: {check['name']}. {check['message']}")

@@ -212,11 +212,11 @@ async def _learn(
 
     steps.progress("publishing", 0, 1)
     share = tried_on(done, status.canary_share)
-    served = f"{run.adapter} answers {100 * share:.0f} % of the sessions until it is known better." if share else ""
-    message = (served or f"{run.adapter} serves.") + "".join(
+    places = status.shadow_places if share and run.task == "completion" else 0
+    message = _what_next(run.adapter, share, places) + "".join(
         f" {c.message}" for c in done if c.name == "held-out perplexity" or c.verdict == "inconclusive"
     )
-    report["canary_share"] = share
+    report["canary_share"], report["shadow_places"] = share, places
     learned = {s.suggestion_id for s in training}
     lineage = learned | {copy for name in learned for copy in log.copies.get(name, ())} | _lineage(home, run.parent)
     published = {**report, "state": "published", "summary": message}
@@ -355,6 +355,15 @@ def _too_few(records: Sequence[SuggestionRecord], known: int, needed: int) -> st
     reasons = ", ".join(f"{count} {what}" for what, count in why.most_common())
     rest = f" {len(verdicts) - labelled} have no label: {reasons}." if why else ""
     return f"{labelled} labelled suggestions{before}, {max(1, needed)} are needed: nothing was changed.{rest}"
+
+
+def _what_next(adapter: str, share: float, places: int) -> str:
+    """share: of the sessions that it gets first; 0: all. places: at which it is a shadow before."""
+    if not share:
+        return f"{adapter} serves."
+    if places:
+        return f"{adapter} is drawn with at {places} places, unseen, before it answers {100 * share:.0f} % of the sessions."
+    return f"{adapter} answers {100 * share:.0f} % of the sessions until it is known better."
 
 
 def _why(checks: Sequence[Check]) -> str:

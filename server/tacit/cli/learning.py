@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from tacit.protocol.adapters import CanaryInfo
     from tacit.protocol.client import TacitClient
 
 T = TypeVar("T")
@@ -123,6 +124,7 @@ def show(name: Annotated[str, typer.Argument(help="As in `tacit adapters list`."
         ("learned from", f"{detail.samples} suggestions, those of its ancestors included"),
         ("size", f"{sum(file.size for file in manifest.files.values()) / 1e6:.1f} MB"),
         ("summary", str(detail.report.get("summary", ""))),
+        *([] if detail.tried is None else [("tried", f"{detail.tried.state.replace('_', ' ')}: {_known(detail.tried)}")]),
     ):
         table.add_row(label, value)
     _print(table)
@@ -148,7 +150,7 @@ def promote(name: Annotated[str, typer.Argument(help="As in `tacit adapters list
 
 @adapters.command()
 def status(as_json: AsJson = False) -> None:
-    """Canaries: which versions are tried on some of the sessions, what is known of them, and how the last ones ended."""
+    """Which versions are tried, unseen (shadow) or on some of the sessions (running), what is known of them, how others ended."""
     found = _ask(lambda client: client.canaries())[:LISTED]
     if as_json:
         typer.echo(json.dumps([canary.model_dump(mode="json") for canary in found], indent=2))
@@ -156,11 +158,11 @@ def status(as_json: AsJson = False) -> None:
     if not found:
         typer.echo("No version is being tried, and none has been.")
         return
-    table = _table("project", "canary", "beside", "sessions", "since", "state", "what is known")
+    table = _table("project", "version", "beside", "sessions", "since", "state", "what is known")
     for canary in found:
         table.add_row(
-            f"{canary.project[:12]} ({canary.task})", canary.adapter, canary.live, f"{100 * canary.share:.0f} %",
-            _time(canary.started_at), canary.state.replace("_", " "), canary.reason or "No feedback was read yet.",
+            f"{canary.project[:12]} ({canary.task})", canary.adapter, canary.live, _answered_by(canary),
+            _time(canary.started_at), canary.state.replace("_", " "), _known(canary),
         )  # fmt: skip
     _print(table)
 
@@ -183,6 +185,16 @@ def rollback(project: Project = "", task: OfTask = "completion", as_json: AsJson
         typer.echo(json.dumps({"project": chosen, "policy_version": version}))
     else:
         typer.echo(f"{name} is served by {version}.")
+
+
+def _answered_by(canary: "CanaryInfo") -> str:
+    return "none" if canary.state == "shadow" else f"{100 * canary.share:.0f} %"
+
+
+def _known(canary: "CanaryInfo") -> str:
+    if canary.state == "shadow":
+        return canary.reason or f"Nothing was drawn yet; {canary.wanted_places} places of the day are wanted."
+    return canary.reason or "No feedback was read yet."
 
 
 def _say_when(as_json: bool) -> None:

@@ -293,6 +293,9 @@ def _say_status(status: ServerStatus, console: "Console") -> None:
     if status.running is not None:
         table.add_row("running", _run_words(status.running))
     table.add_row("last run", _run_words(status.last_run) if status.last_run else "none yet")
+    for tried in status.canaries:
+        how = f"unseen, {len(tried.places)} of {tried.wanted_places} places" if tried.state == "shadow" else f"{tried.share:.0%}"
+        table.add_row("tried", f"{tried.adapter} beside {tried.live} ({how}), project {tried.project}")
     table.add_row("stored", f"{status.events:,} events; {status.requests:,} completions asked for since the start")
     console.print(table)
     for notice in status.notices:

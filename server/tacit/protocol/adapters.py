@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tacit.protocol.completion import BASE_POLICY, Task, Wire
+from tacit.protocol.completion import BASE_POLICY, CompleteResponse, Context, Task, Wire
 
 ADAPTER_NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}@\d{6}$")
 
@@ -23,13 +23,16 @@ RunState = Literal["running", "published", "skipped", "refused", "failed", "inte
 """published: an adapter serves, or is tried as a canary. skipped: too few samples. refused: the gate said no. failed: an error.
 interrupted: the learner's process ended without saying why."""
 
-AdapterState = Literal["live", "canary", "retired", "published"]
-"""live: serves its project. canary: serves some of its sessions, compared with what serves the others. published: verified, not
-serving. retired: served once, replaced or rolled back."""
+AdapterState = Literal["live", "canary", "shadow", "retired", "published"]
+"""live: serves its project. canary: serves some of its sessions, compared with what serves the others. shadow: drawn with where
+nobody sees it. published: verified, not serving. retired: served or was tried once, replaced or rolled back."""
 
-CanaryEnd = Literal["running", "promoted", "rolled_back", "replaced", "withdrawn"]
-"""promoted: it serves all. rolled_back: it was worse, or the engine failed on it. replaced: another adapter was published.
-withdrawn: by a person."""
+CanaryEnd = Literal["shadow", "running", "promoted", "rolled_back", "replaced", "withdrawn"]
+"""The first two have not ended. shadow: it is drawn with at places of the day while nobody waits, and nothing of it is shown.
+running: it answers some sessions. promoted: it serves all. rolled_back: it was worse, or the engine failed on it. replaced:
+another adapter was published. withdrawn: by a person."""
+
+UNDER_WAY = ("shadow", "running")
 
 
 class FileDigest(Wire):
@@ -90,16 +93,30 @@ class AdapterInfo(Wire):
     """One line of its report."""
 
 
-class AdapterDetail(Wire):
-    info: AdapterInfo
-    manifest: Manifest
-    report: dict[str, Any]
-    samples: int
-    """Lines of its lineage."""
+class ShadowDraw(Wire):
+    """What one version would have done at a place. Its text is not kept."""
+
+    chars: int = Field(ge=0)
+    """Of what would have been shown; 0: nothing."""
+    tokens: int = Field(ge=0)
+    ms: float = Field(ge=0)
+    """From the first token to the last."""
+
+
+class ShadowPlace(Wire):
+    """One settled suggestion's place, drawn again with both versions."""
+
+    suggestion_id: str = Field(max_length=64)
+    gain: float | None = Field(default=None, ge=-1, le=1)
+    """How much nearer the candidate's text is to what was written, in units of reward. None: what was written there is partly
+    what was shown, which favours the version that showed it."""
+    candidate: ShadowDraw
+    live: ShadowDraw
 
 
 class CanaryInfo(Wire):
-    """A version that answers some of a project's sessions beside the one that answers the others; and how that ended."""
+    """A version that answers some of a project's sessions beside the one that answers the others, or is drawn with unseen; and
+    how that ended."""
 
     project: str
     task: Task
@@ -121,6 +138,19 @@ class CanaryInfo(Wire):
     low: float = -2.0
     high: float = 2.0
     """Of the difference of mean rewards, canary less live: an interval that holds whenever one looks."""
+    wanted_places: int = 0
+    """At so many places it is drawn with unseen before it answers anybody; 0: at none."""
+    places: tuple[ShadowPlace, ...] = Field(default=(), max_length=1000)
+
+
+class AdapterDetail(Wire):
+    info: AdapterInfo
+    manifest: Manifest
+    report: dict[str, Any]
+    samples: int
+    """Lines of its lineage."""
+    tried: CanaryInfo | None = None
+    """How it was tried out before it served, if it was."""
 
 
 class CanaryJudgement(Wire):
@@ -129,12 +159,31 @@ class CanaryJudgement(Wire):
     project: str
     task: Task
     adapter: str
-    verdict: Literal["undecided", "promote", "rollback"]
+    verdict: Literal["undecided", "canary", "promote", "rollback"]
+    """canary: of a shadow, that it may answer some sessions. promote: of a canary, that it may answer all."""
     message: str = Field(max_length=2000)
-    canary_stretches: int = Field(ge=0)
-    live_stretches: int = Field(ge=0)
-    low: float
-    high: float
+    canary_stretches: int = Field(default=0, ge=0)
+    live_stretches: int = Field(default=0, ge=0)
+    low: float = -2.0
+    high: float = 2.0
+    places: tuple[ShadowPlace, ...] = Field(default=(), max_length=1000)
+    """Of a shadow: all so far."""
+
+
+class ShadowRequest(Wire):
+    """`POST /v1/canaries/draw`: what would a shadow say here, what serves? Answered only while nobody waits for the engine."""
+
+    project: str
+    task: Task
+    adapter: str
+    context: Context
+    seed: int = Field(ge=0, lt=2**31)
+    candidate_first: bool = True
+
+
+class ShadowAnswer(Wire):
+    candidate: CompleteResponse
+    live: CompleteResponse
 
 
 class RunRequest(Wire):
@@ -220,8 +269,10 @@ class ServerStatus(Wire):
     requests: int
     canary_share: float = 0.0
     """Of a project's sessions that a version gets which the gate could not judge; 0: such a version serves all at once."""
+    shadow_places: int = 0
+    """At so many places it is drawn with unseen before that; 0: at none."""
     canaries: tuple[CanaryInfo, ...] = ()
-    """Those that run."""
+    """Those under way, shadows among them."""
     shared: str = BASE_POLICY
     """policy_version of projects without an adapter of their own."""
     shared_debug: str = BASE_POLICY

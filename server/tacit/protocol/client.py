@@ -28,6 +28,8 @@ from tacit.protocol.adapters import (
     RunRequest,
     RunUpdate,
     ServerStatus,
+    ShadowAnswer,
+    ShadowRequest,
 )
 from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context, PromptSize, Task
 from tacit.protocol.debugging import DEBUG_CHUNK, DebugChunk, DebugRequest, Failed
@@ -209,7 +211,7 @@ class TacitClient:
         return await self._post(f"/v1/adapters/{name}/promote", None, AdapterInfo, timeout=600)
 
     async def try_out(self, name: str) -> CanaryInfo:
-        """Like `publish`, for a share of the project's sessions."""
+        """Like `publish`, as a shadow first and then for a share of the project's sessions."""
         return await self._post(f"/v1/adapters/{name}/canary", None, CanaryInfo, timeout=600)
 
     async def canaries(self) -> list[CanaryInfo]:
@@ -219,6 +221,10 @@ class TacitClient:
     async def judge(self, judgement: CanaryJudgement) -> CanaryInfo:
         """Say what feedback tells of a canary; the server acts on it. Conflict: it does not run any more."""
         return await self._post("/v1/canaries/judge", judgement, CanaryInfo, timeout=600)
+
+    async def shadow_draw(self, request: ShadowRequest) -> ShadowAnswer:
+        """Draw at a place with a shadow and with what serves. Conflict: it is none any more, or somebody wants the engine."""
+        return await self._post("/v1/canaries/draw", request, ShadowAnswer, timeout=600)
 
     async def rollback(self, project: str, task: Task = "completion") -> str:
         """Go back to what served before; returns the policy_version that serves now."""

@@ -14,31 +14,29 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from tacit.protocol.adapters import (
     SHARED,
+    UNDER_WAY,
     AdapterDetail,
     AdapterInfo,
-    AdapterState,
     CanaryEnd,
     CanaryInfo,
     CanaryJudgement,
     Manifest,
-    Probe,
     ProbeRequest,
     ProbeResponse,
 )
-from tacit.protocol.completion import BASE_POLICY, Task
+from tacit.protocol.completion import Task
 from tacit.protocol.errors import Conflict, EngineUnavailable, NotFound, Refused, TacitError
 from tacit.protocol.home import Home
-from tacit.server import canary, history, routing, verifying
+from tacit.server import canary, history, inventory, routing, verifying
 from tacit.server.engine.interface import Engine
 from tacit.server.history import Key
 from tacit.server.routing import Routes
 from tacit.server.settings import Settings
 from tacit.server.store.store import Store
-from tacit.server.store.tables import AdapterRow, AliasChangeRow
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +80,14 @@ class Adapters:
     def using(self, project: str | None, task: Task, session_id: str = "") -> Iterator[str]:
         """The policy_version for one request, which stays usable until the request ends. Without a session: what serves."""
         policy = self.routed(project, task, session_id) if session_id else self.policy(project, task)
+        with self._held(policy):
+            yield policy
+
+    @contextmanager
+    def _held(self, policy: str) -> Iterator[None]:
         self._in_use[policy] += 1
         try:
-            yield policy
+            yield
         finally:
             self._in_use[policy] -= 1
             if not self._in_use[policy]:
@@ -106,7 +109,7 @@ class Adapters:
         for key in sorted(stacks, key=lambda key: key[0] != SHARED):
             await self._load_first_good(engine, key, stacks[key])
         for found in await self._store.read(canary.all_kept):
-            if found.state == "running":
+            if found.state in UNDER_WAY:
                 await self._load_canary(engine, found)
 
     async def _load_canary(self, engine: Engine, found: CanaryInfo) -> None:
@@ -123,7 +126,7 @@ class Adapters:
             return
         async with self._moving:
             # It may have been withdrawn while it was loaded.
-            now = await self._store.read(lambda session: canary.running(session, key))
+            now = await self._store.read(lambda session: canary.under_way(session, key))
             if now is not None and now.adapter == found.adapter:
                 self._routes.canaries[key] = now
 
@@ -174,7 +177,7 @@ class Adapters:
                     def move(session: Session) -> None:
                         history.record(session, key, "promote", [name])
                         canary.keep(session, *again)
-                        running = canary.running(session, key)
+                        running = canary.under_way(session, key)
                         if reason and (running is None or running.adapter != name):
                             raise Conflict(f"`{name}` is not being tried any more.")
                         if running is not None:
@@ -187,17 +190,18 @@ class Adapters:
                     self.notices.pop(key, None)
                 log.info("project %s (%s) is served by %s", *key, name)
                 await self._clean_up(key)
-        return await self._info(name)
+        return next(info for info in await self.infos() if info.name == name)
 
     async def try_out(self, name: str) -> CanaryInfo:
-        """Let it answer `canary_share` of its project's sessions: verified, loaded and probed as for a promotion.
+        """Let it be a shadow, then answer `canary_share` of its project's sessions. Verified, loaded, probed as for a promotion.
 
-        Conflict: it serves already. A canary that runs is replaced.
+        Conflict: it serves already. Another one that is tried is replaced.
         """
         async with self._loading:
             manifest = await self._verified(name)
             key = (manifest.project, manifest.task)
             self._check_not_serving(key, name)
+            places = self._shadow_places(manifest.task)
             async with self._brought_in(manifest), self._moving:
                 # Again: while it was loaded, a rollback may have changed what serves.
                 self._check_not_serving(key, name)
@@ -207,20 +211,27 @@ class Adapters:
                     adapter=name,
                     live=self.policy(manifest.project, manifest.task),
                     share=self._settings.canary_share,
+                    state="shadow" if places else "running",
                     started_at=datetime.now(UTC),
+                    wanted_places=places,
                 )
 
                 def begin(session: Session) -> None:
-                    if (other := canary.running(session, key)) is not None and other.adapter != name:
+                    if (other := canary.under_way(session, key)) is not None and other.adapter != name:
                         canary.keep(session, canary.after_promotion(other, name))
                     canary.keep(session, found)
 
                 await self._record(begin)
                 self._routes.canaries[key] = found
                 self._failures.clear()
-            log.info("project %s (%s): %s answers %.0f %% of its sessions", *key, name, 100 * found.share)
+            what = f"is drawn with at {places} places" if places else f"answers {100 * found.share:.0f} % of its sessions"
+            log.info("project %s (%s): %s %s", *key, name, what)
             await self._clean_up(key)
         return found
+
+    def _shadow_places(self, task: str) -> int:
+        """At how many places a version is drawn with unseen; 0: at none. With one stream it would cost others their cache."""
+        return self._settings.shadow_places if task == "completion" and self._settings.streams > 1 else 0
 
     def _check_not_serving(self, key: Key, name: str) -> None:
         if self._routes.serving.get(key) == name:
@@ -252,7 +263,7 @@ class Adapters:
         """All there have been, newest first."""
         return await self._store.read(canary.all_kept)
 
-    def running_canaries(self) -> tuple[CanaryInfo, ...]:
+    def tried_now(self) -> tuple[CanaryInfo, ...]:
         return tuple(self._routes.canaries.values())
 
     async def judge(self, judgement: CanaryJudgement) -> CanaryInfo:
@@ -260,7 +271,7 @@ class Adapters:
         key = (judgement.project, judgement.task)
 
         def note(session: Session) -> CanaryInfo:
-            found = canary.judged(canary.running(session, key), judgement)
+            found = canary.judged(canary.under_way(session, key), judgement)
             canary.keep(session, found)
             return found
 
@@ -274,6 +285,15 @@ class Adapters:
         else:
             return found
         return next(c for c in await self.canaries() if c.adapter == found.adapter)
+
+    @contextmanager
+    def shadowing(self, project: str, task: Task, adapter: str) -> Iterator[str]:
+        """Within, the shadow and what it is drawn beside stay usable. Yields the latter's version. Conflict: it is none."""
+        found = self._routes.tried(adapter)
+        if found is None or found.state != "shadow" or (found.project, found.task) != (project, task):
+            raise Conflict(f"`{adapter}` is no shadow (any more).", mend="`tacit adapters status` shows what is tried.")
+        with self._held(found.live), self._held(adapter):
+            yield found.live
 
     async def answered(self, policy: str, failure: TacitError | None) -> None:
         """What became of a request to a ready engine. A canary on which it fails again and again is rolled back."""
@@ -296,7 +316,7 @@ class Adapters:
         key = (found.project, found.task)
 
         def end(session: Session) -> bool:
-            now = canary.running(session, key)
+            now = canary.under_way(session, key)
             if now is None or now.adapter != found.adapter:
                 return False
             canary.keep(session, canary.ended(now, state, reason))
@@ -320,11 +340,11 @@ class Adapters:
         async with self._moving:
             stack = (await self._store.read(history.stacks)).get(key, [])
             # The store's: one that runs need not be loaded.
-            if (found := await self._store.read(lambda session: canary.running(session, key))) is not None:
+            if (found := await self._store.read(lambda session: canary.under_way(session, key))) is not None:
                 await self._end_held(found, "withdrawn", "Withdrawn by hand.")
                 return await self._would_serve(project, task)
             if not stack:
-                raise self._nothing_to_go_back_from(project, task, await self._would_serve(project, task))
+                raise routing.nothing_to_go_back_from(project, task, await self._would_serve(project, task))
             # What serves is the top of the history, or below it where the top could not be loaded.
             top = len(stack) if self._engine is None else _height(stack, self._routes.serving.get(key))
             left = await self._usable(stack[: max(0, top - 1)])
@@ -351,15 +371,6 @@ class Adapters:
             return self.policy(project, task)
         return routing.from_history(await self._store.read(history.stacks), self._routes.apart).policy(project, task)
 
-    @staticmethod
-    def _nothing_to_go_back_from(project: str, task: Task, serving: str) -> Conflict:
-        if serving == BASE_POLICY:
-            return Conflict(f"Project {project} ({task}) is served by the base: there is nothing to go back from.")
-        return Conflict(
-            f"Project {project} ({task}) has no adapter of its own: {serving}, which projects share, serves it.",
-            mend=f"`tacit adapters rollback --project {SHARED} --task {task}` goes back from that, for all of them.",
-        )
-
     async def _usable(self, stack: Sequence[str]) -> int:
         """How much of this history is left if those on top go that the engine neither has nor takes."""
         engine = self._engine
@@ -384,8 +395,8 @@ class Adapters:
             engine = self._attached()
             await engine.load(name, self._home.runs / run_id / "adapter")
             try:
-                candidate = await _probe_all(engine, request, name)
-                base = await _probe_all(engine, request, None)
+                candidate = await verifying.probe_all(engine, request, name)
+                base = await verifying.probe_all(engine, request, None)
             finally:
                 await engine.drop(name)
         return ProbeResponse(candidate=candidate, base=base)
@@ -394,37 +405,11 @@ class Adapters:
 
     async def infos(self) -> list[AdapterInfo]:
         """Newest first."""
-        rows, served = await self._store.read(
-            lambda session: (
-                session.exec(
-                    select(AdapterRow)
-                    .where(col(AdapterRow.deleted_ms).is_(None))
-                    .order_by(col(AdapterRow.created_ms).desc(), col(AdapterRow.name).desc())
-                ).all(),
-                {*session.exec(select(AliasChangeRow.adapter)), *(found.adapter for found in canary.all_kept(session))},
-            )
-        )
-        return [history.info_of(row, self._state(row.name, row.name in served)) for row in rows]
-
-    def _state(self, name: str, served: bool) -> AdapterState:
-        if name in self._routes.serving.values():
-            return "live"
-        if self._routes.tried(name) is not None:
-            return "canary"
-        return "retired" if served else "published"
+        return await inventory.infos(self._store, self._routes)
 
     async def detail(self, name: str) -> AdapterDetail:
         """NotFound, Refused (its files cannot be read)."""
-        folder = verifying.folder_of(self._home.adapters, name)
-        manifest = await asyncio.to_thread(verifying.read_manifest, folder)
-        report = await asyncio.to_thread(verifying.read_report, folder)
-        samples = await asyncio.to_thread(verifying.count_lines, folder / "lineage.jsonl")
-        known = {info.name: info for info in await self.infos()}
-        info = known.get(name) or history.info_of(history.row_of(manifest, report, ""), "published")
-        return AdapterDetail(info=info, manifest=manifest, report=report, samples=samples)
-
-    async def _info(self, name: str) -> AdapterInfo:
-        return next(info for info in await self.infos() if info.name == name)
+        return await inventory.detail(self._store, self._routes, self._home.adapters, name)
 
     # Steps.
 
@@ -438,7 +423,7 @@ class Adapters:
     async def _clean_up(self, key: Key) -> None:
         """Keep the live one, the one before it and the canary loaded, and `keep_adapters` on disk."""
         stack = (await self._store.read(history.stacks)).get(key, [])
-        wanted = set(stack[-2:]) | {found.adapter for found in self.running_canaries() if (found.project, found.task) == key}
+        wanted = set(stack[-2:]) | {found.adapter for found in self.tried_now() if (found.project, found.task) == key}
         engine = self._attached()
         rows = await self._store.read(lambda session: history.versions(session, key))
         self._unwanted |= {name for name in rows if name in engine.loaded() and name not in wanted}
@@ -462,7 +447,3 @@ class Adapters:
 def _height(stack: Sequence[str], name: str | None) -> int:
     """How much of the history lies at or below `name`; 0: it is not in it."""
     return next((at for at in range(len(stack), 0, -1) if stack[at - 1] == name), 0)
-
-
-async def _probe_all(engine: Engine, request: ProbeRequest, adapter: str | None) -> tuple[Probe, ...]:
-    return tuple([await verifying.probe(engine, prompt, request.max_tokens, adapter) for prompt in request.prompts])

@@ -36,6 +36,8 @@ from tacit.protocol.adapters import (
     RunRequest,
     RunUpdate,
     ServerStatus,
+    ShadowAnswer,
+    ShadowRequest,
 )
 from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context, PromptSize, Task
 from tacit.protocol.events import EventAck, EventBatch, SuggestionRecord, TextAt
@@ -44,12 +46,14 @@ from tacit.server.adapters import Adapters
 from tacit.server.debugging import routes as debugging
 from tacit.server.export import export, project_infos, record_of
 from tacit.server.hosting import Host
+from tacit.server.idle import Idle
 from tacit.server.ingest import store_events
 from tacit.server.metrics import Metrics
 from tacit.server.replay import text_at, texts_at
 from tacit.server.runs import Runs
 from tacit.server.schedule import Schedule
 from tacit.server.settings import Settings
+from tacit.server.shadowing import draw_both
 from tacit.server.store.store import Store, count_events
 from tacit.server.team import routes as team
 from tacit.server.team import scope
@@ -85,6 +89,7 @@ class Parts:
     """What a user of the team may send."""
     listening: str = ""
     """HOST:PORT on which a team is answered; empty: on none."""
+    idle: Idle = field(default_factory=Idle)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     requests: int = 0
 
@@ -110,7 +115,7 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
         try:
             service, model_sha256 = parts.host.service()
             parts.requests += 1
-            with parts.adapters.using(body.project, body.task, body.session_id) as policy:
+            with parts.idle.wanted(), parts.adapters.using(body.project, body.task, body.session_id) as policy:
                 asked = in_turn(parts.turns, user, body, lambda left: service.complete(left, policy, model_sha256))
                 answer = await _watched(parts, policy, _unless_gone(request, asked))
             if answer is None:
@@ -224,7 +229,7 @@ def _runs_and_adapters(app: FastAPI, parts: Parts) -> None:
 
     @app.post("/v1/adapters/{name}/canary", response_model=CanaryInfo)
     async def try_out(name: str) -> Response:
-        """Verify, load, probe, and let it answer a share of its project's sessions; 422: refused."""
+        """Verify, load, probe, and let it be a shadow, then answer a share of its project's sessions; 422: refused."""
         return _json(await _swapping(parts, parts.adapters.try_out(name)))
 
     @app.get("/v1/canaries", response_model=list[CanaryInfo])
@@ -236,6 +241,21 @@ def _runs_and_adapters(app: FastAPI, parts: Parts) -> None:
     async def judge(body: CanaryJudgement) -> Response:
         """What feedback says of a canary: noted, and acted on."""
         return _json(await parts.adapters.judge(body))
+
+    @app.post("/v1/canaries/draw", response_model=ShadowAnswer)
+    async def draw(body: ShadowRequest, request: Request) -> Response:
+        """What a shadow, and what serves, would say at a place. 409: somebody waits for the engine."""
+        service, model_sha256 = parts.host.service()
+        outcome = "failed"
+        try:
+            answer = await _unless_gone(request, draw_both(parts.adapters, parts.idle, service, model_sha256, body))
+            outcome = "drawn" if answer else "cancelled"
+            return _json(answer) if answer else Response(status_code=GONE)
+        except errors.Conflict:
+            outcome = "broken off"
+            raise
+        finally:
+            parts.metrics.shadow_draws.labels(outcome).inc()
 
     @app.post("/v1/rollback")
     async def rollback(project: str = Query(max_length=64), task: Task = "completion") -> dict[str, str]:
@@ -284,7 +304,8 @@ def _state(app: FastAPI, parts: Parts) -> None:
             events=events,
             requests=parts.requests,
             canary_share=parts.settings.canary_share,
-            canaries=adapters.running_canaries(),
+            shadow_places=parts.settings.shadow_places,
+            canaries=adapters.tried_now(),
             shared=adapters.policy(SHARED, "completion"),
             shared_debug=adapters.policy(SHARED, "debug"),
             notices=notices,
@@ -306,6 +327,9 @@ def _state(app: FastAPI, parts: Parts) -> None:
         parts.metrics.waiting.set(parts.turns.waiting if parts.turns is not None else 0)
         parts.metrics.serving(parts.adapters.routes().serving)
         parts.metrics.adapters_live.set(len(parts.adapters.routes().serving))
+        tried = [found.state for found in parts.adapters.tried_now()]
+        parts.metrics.adapters_tried.labels("shadow").set(tried.count("shadow"))
+        parts.metrics.adapters_tried.labels("canary").set(tried.count("running"))
         parts.metrics.run_active.set(await parts.runs.running() is not None)
         return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 

@@ -1,4 +1,5 @@
-"""A canary's life outside of the engine: which sessions it gets, and what is kept about it. Pure, but for the session given.
+"""A canary's life outside of the engine: whether it is a shadow yet, which sessions it gets, what is kept about it. Pure, but for
+the session given.
 
 Kept as one value for each adapter that was ever tried, written in the transaction of what it goes with: after a kill there is
 either the state before a step or the one after it, and the history of adapters agrees with it. Of a project and task at most one
@@ -10,7 +11,7 @@ from hashlib import sha256
 
 from sqlmodel import Session, col, select
 
-from tacit.protocol.adapters import CanaryEnd, CanaryInfo, CanaryJudgement
+from tacit.protocol.adapters import UNDER_WAY, CanaryEnd, CanaryInfo, CanaryJudgement
 from tacit.protocol.errors import Conflict
 from tacit.server.history import Key
 from tacit.server.store.store import set_value
@@ -28,9 +29,19 @@ def chosen(session_id: str, adapter: str, share: float) -> bool:
 
 
 def judged(canary: CanaryInfo | None, judgement: CanaryJudgement) -> CanaryInfo:
-    """canary: the one that runs, if any. Conflict: the judgement is about another."""
+    """canary: the one that is under way, if any. Conflict: the judgement is about another, or about what it was before."""
     if canary is None or canary.adapter != judgement.adapter:
         raise Conflict(f"`{judgement.adapter}` is not being tried any more.", mend="`tacit adapters status` shows what is.")
+    if judgement.verdict == ("promote" if canary.state == "shadow" else "canary"):
+        raise Conflict(f"`{canary.adapter}` is not at that point: {canary.state}.", mend="`tacit adapters status` says where.")
+    if canary.state == "shadow":
+        found = canary.model_copy(
+            update={"reason": judgement.message, "judged_at": datetime.now(UTC), "places": judgement.places}
+        )
+        if judgement.verdict == "canary":
+            # What feedback says of it counts from here on.
+            return found.model_copy(update={"state": "running", "started_at": datetime.now(UTC)})
+        return found
     return canary.model_copy(
         update={
             "reason": judgement.message,
@@ -56,16 +67,19 @@ def after_promotion(canary: CanaryInfo, name: str, reason: str = "") -> CanaryIn
 
 def begun_again(canary: CanaryInfo, live: str) -> CanaryInfo:
     """Beside another version: what was found of it and the one before says nothing about these two."""
-    return CanaryInfo(
+    fresh = CanaryInfo(
         project=canary.project,
         task=canary.task,
         adapter=canary.adapter,
         live=live,
         share=canary.share,
-        state=canary.state,
         started_at=datetime.now(UTC),
         reason=f"`{live}` serves the other sessions now: the comparison has begun anew.",
     )
+    # A shadow that was passed is not gone through again.
+    if canary.state == "shadow":
+        return fresh.model_copy(update={"state": "shadow", "wanted_places": canary.wanted_places})
+    return fresh.model_copy(update={"wanted_places": canary.wanted_places, "places": canary.places})
 
 
 def keep(session: Session, *canaries: CanaryInfo) -> None:
@@ -73,8 +87,9 @@ def keep(session: Session, *canaries: CanaryInfo) -> None:
         set_value(session, f"{PREFIX}{one.adapter}", one.model_dump_json())
 
 
-def running(session: Session, key: Key) -> CanaryInfo | None:
-    return next((c for c in all_kept(session) if c.state == "running" and (c.project, c.task) == key), None)
+def under_way(session: Session, key: Key) -> CanaryInfo | None:
+    """The one that has not ended, shadow or not."""
+    return next((c for c in all_kept(session) if c.state in UNDER_WAY and (c.project, c.task) == key), None)
 
 
 def all_kept(session: Session) -> list[CanaryInfo]:

@@ -73,8 +73,10 @@ class CompletionService:
             if (when := deadline.when()) is None or when > soon:
                 deadline.reschedule(soon)
 
-    async def complete(self, request: CompleteRequest, policy_version: str, model_sha256: str) -> CompleteResponse:
-        """Draw once and cut. Cancelling this call stops the engine's work on it.
+    async def complete(
+        self, request: CompleteRequest, policy_version: str, model_sha256: str, *, background: bool = False
+    ) -> CompleteResponse:
+        """Draw once and cut. Cancelling this call stops the engine's work on it. background: as `Sampling`.
 
         policy_version: `base` or an adapter that the engine has loaded; else NotFound. EngineUnavailable: the engine is not
         ready or died on the way.
@@ -85,6 +87,7 @@ class CompletionService:
             temperature=self._settings.temperature if request.temperature is None else request.temperature,
             seed=random.randrange(2**31) if request.seed is None else request.seed,
             salt=request.project or request.session_id,
+            background=background,
         )
         draw = _Draw()
         prompt = _Prompt([])

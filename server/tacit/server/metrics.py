@@ -45,6 +45,13 @@ class Metrics:
         self.swaps = Counter("tacit_adapter_swaps", "Promotions and rollbacks by outcome.", ["outcome"], registry=self._registry)
         self.engine_ready = Gauge("tacit_engine_ready", "1 if the model answers.", registry=self._registry)
         self.adapters_live = Gauge("tacit_adapters_live", "Projects that an adapter serves.", registry=self._registry)
+        self.adapters_tried = Gauge(
+            "tacit_adapters_tried", "Versions that are tried out, by how.", ["state"], registry=self._registry
+        )
+        self.shadow_draws = Counter(
+            "tacit_shadow_draws", "Places drawn at with a shadow beside what serves, by outcome.", ["outcome"],
+            registry=self._registry,
+        )  # fmt: skip
         self.run_active = Gauge("tacit_run_active", "1 while a learning run is under way.", registry=self._registry)
 
     def serving(self, policies: Mapping[tuple[str, str], str]) -> None:

@@ -5,8 +5,9 @@ pure: whoever changes it has written it down before.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tacit.protocol.adapters import SHARED, CanaryInfo
+from tacit.protocol.adapters import SHARED, AdapterState, CanaryInfo
 from tacit.protocol.completion import BASE_POLICY
+from tacit.protocol.errors import Conflict
 from tacit.server import canary
 from tacit.server.history import Key
 
@@ -59,6 +60,14 @@ class Routes:
         """The canary of that name, if it is under way."""
         return next((found for found in self.canaries.values() if found.adapter == adapter), None)
 
+    def state(self, adapter: str, *, served: bool) -> AdapterState:
+        """served: it has been in use, now or before."""
+        if adapter in self.serving.values():
+            return "live"
+        if (found := self.tried(adapter)) is not None:
+            return "shadow" if found.state == "shadow" else "canary"
+        return "retired" if served else "published"
+
     def copy(self) -> "Routes":
         return Routes(dict(self.serving), dict(self.canaries), self.apart)
 
@@ -70,3 +79,13 @@ class Routes:
 def from_history(stacks: Mapping[Key, list[str]], apart: frozenset[str]) -> Routes:
     """Who would serve whom, were everything loaded."""
     return Routes({key: stack[-1] for key, stack in stacks.items()}, {}, apart)
+
+
+def nothing_to_go_back_from(project: str, task: str, serving: str) -> Conflict:
+    """serving: the policy_version that serves this project, which has no adapter of its own."""
+    if serving == BASE_POLICY:
+        return Conflict(f"Project {project} ({task}) is served by the base: there is nothing to go back from.")
+    return Conflict(
+        f"Project {project} ({task}) has no adapter of its own: {serving}, which projects share, serves it.",
+        mend=f"`tacit adapters rollback --project {SHARED} --task {task}` goes back from that, for all of them.",
+    )

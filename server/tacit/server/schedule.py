@@ -18,6 +18,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 from sqlmodel import select
 
+from tacit.protocol.adapters import UNDER_WAY
 from tacit.protocol.completion import Task
 from tacit.protocol.errors import TacitError
 from tacit.protocol.home import Home
@@ -40,7 +41,7 @@ CLOCK_MINUTES = 5
 CLOCK_SLACK = timedelta(hours=1)
 """By so much a clock may be set back without anything having been wrong."""
 CANARY_MINUTES = 10
-"""Between two looks at the feedback on canaries: the interval holds however often one looks."""
+"""Between two looks at what is tried out: the intervals hold however often one looks."""
 ATTEMPT = "nightly/attempt"
 UNENDED = "nightly/unended"
 """How many nights in a row have begun and not come to their end."""
@@ -59,7 +60,7 @@ def learner_command(project: str, task: Task) -> Sequence[str]:
 
 
 def judge_command() -> Sequence[str]:
-    """Reads the feedback on the canaries."""
+    """Reads the feedback on the canaries, and has shadows drawn with."""
     return (sys.executable, "-P", "-m", "tacit.learner.canary")
 
 
@@ -146,9 +147,10 @@ class Schedule:
             log.error("the end of the night was not written down: %s", error)
 
     async def look_at_canaries(self) -> None:
-        """Let the feedback on them be read, if there are any. It is a process of its own: rewards are the learner's."""
+        """Let shadows be drawn with and feedback on canaries be read, if there are any, by a process of its own: rewards are the
+        learner's."""
         try:
-            if self._stopping or not any(found.state == "running" for found in await self._store.read(all_kept)):
+            if self._stopping or not any(found.state in UNDER_WAY for found in await self._store.read(all_kept)):
                 return
             self._judge = await self._spawn(judge_command(), CANARY_LOG)
         except (TacitError, OSError) as error:

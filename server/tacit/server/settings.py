@@ -46,6 +46,9 @@ class Settings(BaseModel):
     up to three draws of a hundred tokens: fifty hold as many as a thousand completions, and leave eight to be held out."""
     canary_share: float = Field(default=0.10, ge=0, le=0.5)
     """Share of a project's sessions that a version gets first which the gate could not judge; 0: it serves all at once."""
+    shadow_places: int = Field(default=40, ge=0, le=1000)
+    """Places of the day at which such a version is drawn with before that, unseen and only while nobody waits for the engine; 0:
+    none."""
     reward_model: Literal["trees", "lora"] = "trees"
     """From what the show policy learns: `trees` on cheap features, or `lora`, a head on the base from which they are distilled,
     which on a CPU can cost more than the night's training."""

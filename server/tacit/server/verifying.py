@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tacit.protocol.adapters import ADAPTER_FILES, ADAPTER_NAME, MANIFEST, Manifest, Probe
+from tacit.protocol.adapters import ADAPTER_FILES, ADAPTER_NAME, MANIFEST, Manifest, Probe, ProbeRequest
 from tacit.protocol.errors import NotFound, Refused
 from tacit.server.engine.interface import PRACTICE, Drawn, Engine, Sampling
 
@@ -108,6 +108,10 @@ async def probe(engine: Engine, prompt: Sequence[int], max_tokens: int, adapter:
     async with aclosing(engine.generate(prompt, Sampling(max_tokens, 0.0, 0, PRACTICE), adapter)) as items:
         drawn = [item async for item in items if isinstance(item, Drawn)]
     return Probe(prompt=tuple(prompt), tokens=tuple(item.token for item in drawn), logprobs=tuple(item.logprob for item in drawn))
+
+
+async def probe_all(engine: Engine, request: ProbeRequest, adapter: str | None) -> tuple[Probe, ...]:
+    return tuple([await probe(engine, prompt, request.max_tokens, adapter) for prompt in request.prompts])
 
 
 async def check_in_engine(engine: Engine, name: str, recorded: Sequence[Probe]) -> None:

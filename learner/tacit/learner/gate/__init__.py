@@ -1,7 +1,8 @@
 """The gate: may a candidate serve? One module per step of LEARNING.md's "The gate". Pure: figures in, checks out.
 
-`integrity` (1), `safety` (2), `execution` (3), `replay` (4), `value` (5), `forgetting` (6), `sequence` (7); `check` is what
-they all say. Who measures the figures is `tacit.learner.trial`; for step 7 `tacit.learner.canary`, and the server routes.
+`integrity` (1), `safety` (2), `execution` (3), `replay` (4), `value` (5), `forgetting` (6), `shadow` and `sequence` (7); `check`
+is what they all say. Who measures the figures is `tacit.learner.trial`; for step 7 `tacit.learner.shadow` and
+`tacit.learner.canary`, and the server draws and routes.
 """
 
 from tacit.learner.gate.check import Check, Interval, Measure, Verdict, clusters, decided, paired_bootstrap, tried_on

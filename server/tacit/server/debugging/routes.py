@@ -97,7 +97,7 @@ async def _chunks(parts: "Parts", body: DebugRequest) -> AsyncGenerator[DebugChu
     service, model_sha256 = parts.host.debugging()
     parts.requests += 1
     ready = parts.host.ready
-    with parts.adapters.using(body.project, "debug", body.session_id) as policy:
+    with parts.idle.wanted(), parts.adapters.using(body.project, "debug", body.session_id) as policy:
         try:
             async with contextlib.aclosing(service.answer(body, policy, model_sha256)) as chunks:
                 async for chunk in chunks:

@@ -149,7 +149,7 @@ class Child:
         self, prompt: Sequence[int], sampling: Sampling, adapter: str | None, stops: frozenset[int]
     ) -> AsyncGenerator[Drawn | DrawStats, None]:
         """As Engine.generate. stops: tokens after which nothing more is wanted."""
-        stay = _Stay(self._turns, self._free, self._slots, adapter)
+        stay = _Stay(self._turns, self._free, self._slots, adapter, sampling.background)
         with self._working():
             try:
                 async with contextlib.aclosing(self._draw(stay, prompt, sampling, adapter, stops)) as items:
@@ -304,7 +304,7 @@ class Child:
 class _Stay:
     """What a stream has while it is drawn: its adapter's turn, one of the streams, a slot. It can let others by and come back."""
 
-    def __init__(self, turns: Turns, free: asyncio.Semaphore, slots: Slots, adapter: str | None) -> None:
+    def __init__(self, turns: Turns, free: asyncio.Semaphore, slots: Slots, adapter: str | None, background: bool) -> None:
         self.slot: Slot
         self.waited = 0.0
         """Seconds, for others that it let by."""
@@ -312,13 +312,14 @@ class _Stay:
         self._free = free
         self._slots = slots
         self._adapter = adapter
+        self._background = background
         self._held = contextlib.AsyncExitStack()
 
     async def enter(self, prompt: Sequence[int]) -> None:
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(self._turns.of(self._adapter))
             await held.enter_async_context(self._free)
-            self.slot = self._slots.take(prompt, self._adapter)
+            self.slot = self._slots.take(prompt, self._adapter, self._background)
             held.callback(self._slots.release, self.slot)
             self._held = held.pop_all()
 

@@ -23,6 +23,8 @@ class Sampling:
     """Where requests of several wait, the lower comes first: an engine that can choose does so."""
     salt: str = ""
     """What an engine remembers of a prompt is used again for the same salt only: its quickness tells nobody else of it."""
+    background: bool = False
+    """Nobody waits for it: it may not cost others what the engine keeps for their next request."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ class Slot:
     busy: bool = False
     used: int = 0
     """Counts up with each use of any slot."""
+    background: bool = False
+    """Its last use was one that nobody waited for."""
 
 
 class Slots:
@@ -27,18 +29,21 @@ class Slots:
         self._slots = [Slot(index) for index in range(count)]
         self._uses = 0
 
-    def take(self, prompt: Sequence[int], adapter: str | None) -> Slot:
+    def take(self, prompt: Sequence[int], adapter: str | None, background: bool = False) -> Slot:
         """The idle slot that holds most of the prompt under this adapter, or else the one that was idle longest.
 
-        At least one slot must be idle. `slot.tokens` is cut to what may be reused; the caller records what it adds.
+        At least one slot must be idle. `slot.tokens` is cut to what may be reused; the caller records what it adds. background:
+        nobody waits for it, so it takes the slot that the last such one had, and leaves the others what they hold.
         """
         idle = [slot for slot in self._slots if not slot.busy]
+        if background:
+            idle = [slot for slot in idle if slot.background] or [min(idle, key=lambda slot: slot.used)]
         shared = {slot.index: common_length(slot.tokens, prompt) if slot.adapter == adapter else 0 for slot in idle}
         best = max(idle, key=lambda slot: (shared[slot.index], -slot.used))
         if shared[best.index] < REUSE_SHARE * len(prompt):
             best = min(idle, key=lambda slot: slot.used)
         self._uses += 1
-        best.busy, best.used = True, self._uses
+        best.busy, best.used, best.background = True, self._uses, background
         del best.tokens[shared[best.index] :]
         best.adapter = adapter
         return best
