@@ -132,7 +132,6 @@ def test_code_of_an_answer_is_applied_with_a_key_and_the_answer_flagged(session:
     session.lua("vim.api.nvim_set_current_win(vim.fn.bufwinid('Tacit'))")
     session.keys("4G<CR>")
     until(lambda: session.lua(CODE_TEXT) == RIGHT.rstrip("\n"), "the code in its file")
-    until(lambda: session.lua("return #vim.diagnostic.get(vim.fn.bufnr('money.py'))") == 0, "a file without a diagnostic")
     session.lua("vim.ui.select = function(choices, _, chosen) chosen('bad insecure') end")
     session.keys("R")
     [rated] = until(lambda: mender.about("rated"), "the rating")
