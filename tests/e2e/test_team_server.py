@@ -12,13 +12,18 @@ import pytest
 from recorded import rejected, suggested
 from short_folder import short_folder
 
+from tacit.learner.simulate.editor import Editor
 from tacit.learner.simulate.serving import ServerProcess
 from tacit.protocol.client import TacitClient
 from tacit.protocol.completion import CompleteRequest, Context
 from tacit.protocol.errors import Forbidden, NotFound, TooMany, Unauthorized
 from tacit.protocol.events import new_id
 from tacit.protocol.home import Home
+from tacit.protocol.project import project_of
 from tacit.protocol.remote import Remote
+from tacit.protocol.team import TokenRequest
+
+BEFORE = "def add(a, b):\n    return "
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -81,6 +86,34 @@ async def test_a_developer_connects_works_and_is_shut_out_again(server: ServerPr
             assert (await raw.get("/healthz")).json() == {"ready": True}
     # The operator's own way goes on, without a token.
     assert (await server.client.complete(question())).generation.tokens
+
+
+async def test_an_editor_elsewhere_works_through_the_team_s_server(server: ServerProcess, home: Home, tmp_path: Path) -> None:
+    """Over TCP: something is suggested, and recorded as hers; and nothing is started when the token ends."""
+    url = f"http://{(await server.client.status()).listen}"
+    token = (await server.client.add_user(TokenRequest(name="anna"))).token
+    theirs = Home(short_folder())
+    environment = {"TACIT_HOME": str(theirs.root), "TACIT_SERVER_URL": url, "TACIT_SERVER_TOKEN": token}
+    options = {"learning": "on", "deadlineMs": 60_000, "eagerness": "eager", "prefetch": False}
+    async with Editor(tmp_path, options=options, environment=environment) as editor:
+        document = editor.open(tmp_path / "a.py", BEFORE + "\n")
+        [item] = await editor.complete(document, len(BEFORE), timeout=60)
+        editor.accept(document, item)
+        kept = f"{project_of(tmp_path)}.anna"
+        async with asyncio.timeout(60):
+            while not (found := [record async for record in server.client.export(kept)]):
+                await asyncio.sleep(0.05)
+    assert found[0].suggestion.suggestion_id == item.suggestion_id
+    assert not theirs.database.exists() and not theirs.lock.exists()
+
+    await server.client.revoke_user("anna")
+    async with Editor(tmp_path, options=options, environment=environment) as editor:
+        document = editor.open(tmp_path / "a.py", BEFORE + "\n")
+        assert await editor.complete(document, len(BEFORE), timeout=60) == []
+        async with asyncio.timeout(60):
+            while "token" not in str([said for name, said in editor.notifications if name == "tacit/status"]):
+                await asyncio.sleep(0.05)
+    assert not theirs.lock.exists()
 
 
 async def test_one_users_crowd_does_not_keep_another_waiting(server: ServerProcess, home: Home) -> None:

@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""What Prometheus is told of the adapters that serve."""
 
 from tacit.server.metrics import Metrics
 

@@ -94,6 +94,28 @@ async def test_what_is_the_operators_is_reached_by_nobody_else(clients: dict[str
         assert allowed["operator"] not in (401, 403), path
 
 
+OF_VLLM = (
+    "abort_requests adapters classify collective_rpc detokenize get_world_size health inference/v1/generate "
+    "init_weight_transfer_engine invocations is_paused is_sleeping load pause ping pooling release_kv_cache_memory "
+    "rerank reset_encoder_cache reset_mm_cache reset_prefix_cache resume scale_elastic_ep score server_info sleep "
+    "start_profile start_weight_update stop_profile tokenize tokenizer_info update_weights v1/audio/transcriptions "
+    "v1/chat/completions v1/completions v1/embeddings v1/load_lora_adapter v1/messages v1/models v1/responses "
+    "v1/score v1/unload_lora_adapter version wake_up weight_info"
+).split()
+"""What vLLM 0.32 answers on its own socket, development routes included."""
+
+
+async def test_no_route_of_the_engines_is_a_route_of_ours(clients: dict[str, httpx.AsyncClient]) -> None:
+    reached = [
+        (name, method, route)
+        for name in ("anna", "operator")
+        for method in ("GET", "POST")
+        for route in OF_VLLM
+        if (await clients[name].request(method, f"/{route}", json={})).status_code != 404
+    ]
+    assert reached == []
+
+
 HOSTS = {"127.0.0.1:7000": True, "TACIT.example.com": True, "evil.example.com": False, "127.0.0.1.evil.example": False, "": False}
 ORIGINS = {None: True, "https://tacit.example.com": True, "https://evil.example.com": False, "null": False}
 

@@ -95,22 +95,23 @@ async def test_ranks_and_salts_reach_those_that_know_them() -> None:
         asked: list[Any] = []
         client = answering(chunk([0], [-0.5]), USAGE, asked=asked)
         client._ranks = ranks
-        for sampling in (Sampling(4, 0.3, 7), Sampling(4, 0.3, 7, PRACTICE, "project")):
+        for sampling in (Sampling(4, 0.3, 7), Sampling(4, 0.3, 7, PRACTICE, "project"), Sampling(4, 0.3, 7, background=True)):
             async for _ in client.draw("a", [1, 2], sampling, frozenset({3}), [b"ab"]):
                 pass
         told += asked
-    assert [one.get("priority") for one in told] == [0, 2, None, None]
+    assert [one.get("priority") for one in told] == [0, 2, 2, None, None, None]
     salts = [one.get("cache_salt") for one in told]
     # The same for the same workspace, and not its name.
-    assert salts[0] is salts[2] is None and salts[1] == salts[3] and "project" not in salts[1]
+    assert salts[0] is salts[3] is None and salts[1] == salts[4] and "project" not in salts[1]
 
 
-def test_guessing_is_a_setting() -> None:
-    def options(guesses: int) -> dict[str, str]:
+def test_guessing_and_several_gpus_are_settings() -> None:
+    def options(guesses: int = 0, gpus: int = 1) -> dict[str, str]:
         where = (Path("p/python"), Path("base"), "b", Path("run/s.sock"))
-        return dict(pairwise(command_line(*where, context_tokens=2048, streams=4, on_cpu=False, guesses=guesses)))
+        return dict(pairwise(command_line(*where, context_tokens=2048, streams=4, on_cpu=False, guesses=guesses, gpus=gpus)))
 
-    assert "--speculative-config" not in options(0) and options(0)["--scheduling-policy"] == "priority"
+    assert "--speculative-config" not in options() and options()["--scheduling-policy"] == "priority"
+    assert "--tensor-parallel-size" not in options() and options(gpus=2)["--tensor-parallel-size"] == "2"
     guessing = json.loads(options(5)["--speculative-config"])
     assert (guessing["method"], guessing["num_speculative_tokens"]) == ("ngram", 5)
 

@@ -89,6 +89,8 @@ def examine() -> list[Finding]:
         check_settings,
         check_model,
         check_engines,
+        check_database,
+        check_team,
         check_server,
     )
     for check in checks:
@@ -269,6 +271,45 @@ def check_engines(home: Home) -> list[Finding]:
         versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
         findings += bad or [Finding("vllm", "ok", f"{versions}: {environment.python}")]
     return findings
+
+
+def check_database(home: Home) -> list[Finding]:
+    """PostgreSQL, where the settings name it: whether it answers. Writes nothing there."""
+    from tacit.server.settings import Settings
+
+    try:
+        address = Settings.load(home).database_url
+    except SettingError:
+        return []  # said by the settings' own check
+    if not address:
+        return []
+    from tacit.server.store.opening import translating
+    from tacit.server.store.postgresql import notice_of, reading_engine, said, url_of
+
+    url = url_of(address)
+    engine = reading_engine(url)
+    try:
+        with translating():
+            notice = notice_of(engine)
+    finally:
+        engine.dispose()
+    mend = "Turn them on in postgresql.conf." if notice else ""
+    return [Finding("database", "warn" if notice else "ok", notice or f"{said(url)} answers; its backups are yours", mend)]
+
+
+def check_team(home: Home) -> list[Finding]:
+    """The team's server, where this home is connected to one: whether it answers, and takes the token."""
+    from tacit.protocol.client import TacitClient
+    from tacit.protocol.remote import remote_of
+
+    if (remote := remote_of(home)) is None:
+        return []
+
+    async def ask() -> str:
+        async with TacitClient(home.socket, remote=remote, timeout=10) as client:
+            return (await client.status()).version
+
+    return [Finding("team", "ok", f"{remote.url} answers (Tacit {asyncio.run(ask())})")]
 
 
 def check_server(home: Home) -> list[Finding]:

@@ -23,6 +23,8 @@ class Settings(BaseModel):
     """A vLLM that somebody else runs, http(s)://HOST:PORT; empty: one is started here. It has to serve what `model` says."""
     vllm_python: str = ""
     """The Python that has vLLM; empty: the environment that `tacit engines install` made."""
+    vllm_gpus: int = Field(default=1, ge=1, le=64)
+    """On so many GPUs vLLM lays the model out (tensor parallelism)."""
     vllm_guesses: int = Field(default=0, ge=0, le=16)
     """Tokens that vLLM guesses at once from what stands in the prompt (n-gram speculative decoding); 0: none."""
     threads: int = Field(default=0, ge=0, le=1024)

@@ -145,6 +145,7 @@ class VllmEngine:
             streams=settings.streams,
             on_cpu=found.on_cpu,
             guesses=settings.vllm_guesses,
+            gpus=settings.vllm_gpus,
         )
         config = ChildConfig(command, str(empty), environment(cache, engine_threads(settings.threads), found.on_cpu))
         self._home.logs.mkdir(parents=True, exist_ok=True, mode=0o700)

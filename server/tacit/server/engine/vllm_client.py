@@ -17,7 +17,7 @@ import httpx
 
 from tacit.protocol.errors import BadRequest, EngineUnavailable, NotFound, Refused, TacitError
 from tacit.protocol.lines import lines
-from tacit.server.engine.interface import Drawn, DrawStats, Sampling
+from tacit.server.engine.interface import PRACTICE, Drawn, DrawStats, Sampling
 
 SILENT_SECONDS = 120.0
 """An answer that says nothing for so long comes from an engine that hangs."""
@@ -140,7 +140,7 @@ class VllmClient:
             # As it is, it may be the name of a project: what else reads vLLM's log need not know it.
             request["cache_salt"] = sha256(sampling.salt.encode()).hexdigest()
         if self._ranks:
-            request["priority"] = sampling.rank
+            request["priority"] = PRACTICE if sampling.background else sampling.rank
         began = time.perf_counter()
         read_at, prompt_ms, cached, count, ended = 0.0, 0.0, 0, 0, False
         decoder = getincrementaldecoder("utf-8")("replace")

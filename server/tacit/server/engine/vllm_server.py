@@ -160,11 +160,21 @@ def _unused(socket: Path) -> None:
 
 
 def command_line(
-    python: Path, model: Path, base: str, socket: Path, *, context_tokens: int, streams: int, on_cpu: bool, guesses: int = 0
+    python: Path,
+    model: Path,
+    base: str,
+    socket: Path,
+    *,
+    context_tokens: int,
+    streams: int,
+    on_cpu: bool,
+    guesses: int = 0,
+    gpus: int = 1,
 ) -> tuple[str, ...]:
     """vLLM as a module: its `vllm` command asks for the metadata of a distribution that the CPU build does not have.
 
     guesses: tokens that it guesses at once from what stands in the prompt; those that the model would not draw are thrown away.
+    gpus: on which the model is laid out.
     """
     options: dict[str, str | int] = {
         "--model": str(model),
@@ -181,6 +191,8 @@ def command_line(
         "--generation-config": "vllm",
         "--uvicorn-log-level": "warning",
     }
+    if gpus > 1:
+        options["--tensor-parallel-size"] = gpus
     if guesses:
         options["--speculative-config"] = json.dumps({"method": "ngram", "num_speculative_tokens": guesses, **GUESSED_FROM})
     flags = ["--enable-lora", "--enable-prefix-caching", "--enable-prompt-tokens-details"]

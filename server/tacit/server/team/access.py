@@ -37,6 +37,8 @@ ACCESS: dict[tuple[str, str], Who] = {
     ("POST", "/v1/adapters/{name}/canary"): "operator",
     ("GET", "/v1/canaries"): "operator",
     ("POST", "/v1/canaries/judge"): "operator",
+    ("POST", "/v1/canaries/draw"): "operator",
+    ("POST", "/v1/projects/{project}/sharing"): "operator",
     ("POST", "/v1/rollback"): "operator",
     ("GET", "/v1/users"): "operator",
     ("POST", "/v1/users"): "operator",
