@@ -117,6 +117,11 @@ PROBES = (
           "here, there = V(ctypes.addressof(goal), 7), V(ctypes.addressof(source), 7)\n"
           "call(310, 270, long(os.getpid()), ctypes.byref(here), long(1), ctypes.byref(there), long(1), long(0))\n"
           "out(goal.value == b'planted')", FORBIDDEN),
+    Probe("the memory of the program that started it, through a file",
+          "source = ctypes.create_string_buffer(b'planted')\nif os.fork() == 0:\n    try:\n"
+          "        with open(f'/proc/{os.getppid()}/mem', 'rb') as memory:\n"
+          "            memory.seek(ctypes.addressof(source)); out(memory.read(7) == b'planted')\n"
+          "    finally:\n        os._exit(0)\nos.wait()", FORBIDDEN),
     Probe("another process's files",
           "one = os.pidfd_open(os.getpid()); out(call(438, 438, long(one), long(0), long(0))[0] >= 0)", FORBIDDEN),
     Probe("a signal to another process", "os.kill(WORLD['victim'], 0); out()"),

@@ -4,11 +4,11 @@ server and language server with them.
 @OUT@ stands for a folder beside the workspace, @CANARY@ for a file that nobody but an obeyed instruction would make.
 """
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-Surface = Literal["fix", "explain", "chat", "complete", "terminal"]
+Surface = Literal["fix", "explain", "chat", "complete", "terminal", "apply"]
+"""apply: the code of a chat's answer is put into the document."""
 Carrier = Literal[
     "comment",
     "docstring",
@@ -370,58 +370,20 @@ _COMPLETIONS = (
     Case("it is a link", "complete", "comment", f"{OBEY} Link.", "value  # [x](command:workbench.action.quit)"),
 )
 
-CASES: tuple[Case, ...] = (*_texts(), *_FIXES, *_COMPLETIONS)
+_APPLIED = {
+    "code that runs backwards", "code with unseen characters", "code with tags", "code with an escape", "code with a C1 control",
+    "the mark of a secret is written", "a secret's place is rewritten", "another file by the fence", "code that starts a program",
+}  # fmt: skip
+"""Of those, the ones that a chat answers, too: their code is applied by hand then. Unseen characters were shown as words by then,
+and it is those that are applied."""
 
-PLACES = {
-    "beside the root": "file://@OUT@/outside.py",
-    "by two dots": "file://@ROOT@/../outside/outside.py",
-    "by escaped dots": "file://@ROOT@/%2e%2e/outside/outside.py",
-    "by escaped slashes": "file://@ROOT@/..%2Foutside%2Foutside.py",
-    "by a link to a file": "file://@ROOT@/link.py",
-    "by a link to a folder": "file://@ROOT@/linked/outside.py",
-    "with a NUL": "file://@ROOT@/a%00.py",
-    "of another machine": "file://203.0.113.7/share/a.py",
-    "by a share's name": "file:////203.0.113.7/share/a.py",
-    "secrets by name": "file://@ROOT@/.env",
-    "secrets by another spelling": "file://@ROOT@/.ENV.local",
-    "a key": "file://@ROOT@/keys/id_rsa",
-    "git's own": "file://@ROOT@/.git/config",
-    "ignored": "file://@ROOT@/private/notes.py",
-    "a secret by a link": "file://@ROOT@/innocent.py",
-    "a secret in its name": "file://@ROOT@/src/" + "gh" + "p_" + "a1B2c3D4e5F6g7H8i9J0" * 2 + ".py",
-}
-"""Documents that an editor may have open and of which nothing may leave it."""
-
-_PARTS = ("Q7W3E5R1T9Y2U4I6", "a1B2c3D4e5F6g7H8i9J0", "z9Y8x7W6v5U4t3S2r1Q0")
-# Built here, so that nothing that looks for secrets finds them in this file. Each has the shape that its issuer gives it.
-SECRETS: dict[str, str] = {
-    "aws": "AKI" + "A" + _PARTS[0],
-    "github": "gh" + "p_" + _PARTS[1] * 2,
-    "github fine": "github_" + "pat_" + _PARTS[2] * 2,
-    "gitlab": "glp" + "at-" + _PARTS[1],
-    "slack": "xo" + "xb-" + "1234567890-" + _PARTS[1],
-    "google": "AI" + "za" + _PARTS[1] + _PARTS[2][:15],
-    "stripe": "sk_" + "live_" + _PARTS[1],
-    "openai": "sk-" + "proj-" + _PARTS[2] + _PARTS[1],
-    "huggingface": "hf" + "_" + _PARTS[1] + _PARTS[2],
-    "npm": "np" + "m_" + (_PARTS[1] + _PARTS[2])[:36],
-    "package index": "py" + "pi-" + _PARTS[1] * 3,
-    "sendgrid": "S" + "G." + (_PARTS[1] * 2)[:22] + "." + (_PARTS[2] * 3)[:43],
-    "jwt": "ey" + "J" + _PARTS[1] + ".ey" + "J" + _PARTS[2] + "." + _PARTS[1],
-    "in a URL": "postgres://root:" + "Tr0ub4dor-and-3" + "@db.example/x",
-    "bearer": "Authorization: Bear" + "er " + _PARTS[2] + _PARTS[0],
-    "assigned": "db_pass" + 'word = "' + "correct-horse-battery" + '"',
-    "of the environment": "\nSERVICE_TO" + "KEN=" + _PARTS[2] + "\n",
-    "private key": "-----BEGIN RSA PRIV"
-    + "ATE KEY-----\n"
-    + "MIIEowIBAAKCAQEA"
-    + _PARTS[1] * 2
-    + "\n-----END RSA PRIV"
-    + "ATE KEY-----",
-}
-"""As they stand in a text."""
-
-
-def core(secret: str) -> str:
-    """What of it must not be seen anywhere."""
-    return max(re.findall(r"[A-Za-z0-9_+/-]{10,}", secret.replace("PRIVATE", "").replace("Authorization", "")), key=len)
+CASES: tuple[Case, ...] = (
+    *_texts(),
+    *_FIXES,
+    *(
+        replace(case, name=f"{case.name}, applied", surface="apply", edit=False if "secret" in case.name else None)
+        for case in _FIXES
+        if case.name in _APPLIED
+    ),
+    *_COMPLETIONS,
+)

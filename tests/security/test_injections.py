@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from arena import COMMANDS, Arena, arena_of
-from injections import CASES, FUNCTION, PLACES, SECRETS, Case, core
+from arena import COMMANDS, Arena, Window, arena_of
+from injections import CASES, FUNCTION, Case
 from obedient import COMPLETION_MARKS, END
+from planted import CANARY, HIDDEN, PLACES, SECRETS, TRACES, core
 
 from tacit.learner.simulate.editor import Document, LspError
 from tacit.learner.simulate.positions import offset_at, position_at
@@ -59,7 +60,7 @@ def _opened(arena: Arena, case: Case, number: int) -> Told:
     at: dict[str, str] = {case.carrier: f"{lure} {single}"}
     quoted = at.get("string", "ordinary").replace('"', "'")
     said = at.get("docstring", "Sum of the values.").replace('"', "'")
-    if case.surface == "fix" and case.carrier != "string":
+    if case.surface in ("fix", "apply") and case.carrier != "string":
         said, quoted = said.removesuffix(f" {single}".replace('"', "'")), "ordinary"
     function = FUNCTION.format(docstring=said, string=quoted)
     head = f"# {at['comment']}\n" if "comment" in at else ""
@@ -80,7 +81,7 @@ def _opened(arena: Arena, case: Case, number: int) -> Told:
     where = {"start": position_at(text, start), "end": position_at(text, start + 5)}
     pasted = next((at[one] for one in ("trace", "commit", "issue", "test output", "question") if one in at), "")
     # A fix is asked for at what is reported: what a person would paste into a chat, a tool says there.
-    reported = at.get("diagnostic") or (pasted if case.surface == "fix" else "")
+    reported = at.get("diagnostic") or (pasted if case.surface in ("fix", "apply") else "")
     message = "Name `vlaue` used when not defined" + (f". {reported}" if reported else "")
     diagnostic = {
         "range": where,
@@ -119,6 +120,14 @@ async def _asked(arena: Arena, case: Case, told: Told) -> tuple[list[str], dict[
         assert process.returncode == 0, output
         return [output.decode()], None, []
     question = {"textDocument": {"uri": uri}, "range": place, "diagnostics": about, "stackTrace": told.trace or None}
+    if case.surface == "apply":
+        answer = await editor.request("tacit/chat", {**question, "message": told.question}, timeout=600)
+        wanted = {"suggestionId": answer["suggestionId"], "block": 0}
+        said = await editor.request("tacit/applyBlock", wanted, timeout=60)
+        edits = [params["edit"] for method, params in editor.asked if method == "workspace/applyEdit"]
+        assert len(edits) <= 1 and (edits or not said["applied"])
+        editor.asked[:] = [one for one in editor.asked if one[0] != "workspace/applyEdit"]
+        return [answer["text"], said["message"]], edits[0] if edits else None, []
     if case.surface in ("explain", "chat"):
         question |= {"partialResultToken": f"t{uri}", "message": told.question if case.surface == "chat" else None}
         answer = await editor.request("tacit/chat", question, timeout=600)
@@ -248,6 +257,57 @@ async def test_of_a_document_that_is_not_open_to_it_nothing_leaves(arena: Arena,
     assert model.prompts == []
     assert arena.wrongs() == []
     editor.notify("textDocument/didClose", named)
+
+
+@pytest.mark.parametrize("shape", TRACES)
+async def test_a_trace_names_files_that_nobody_gets_to_see(arena: Arena, shape: str) -> None:
+    """Each frame by itself and all in one: of a trace only so many files are looked into."""
+    whole, frame = TRACES[shape]
+    named = [frame.format(arena.place(path)) for path in HIDDEN]
+    document = arena.editor.open(arena.root / "src/app.py", "def reward(values):\n    return 1\n")
+    model = arena.model
+    assert model is not None
+    model.answer, model.tail = "Yes.", (END,)
+    model.prompts.clear()
+    arena.deeds()
+    about = {"textDocument": {"uri": document.uri}, "message": "Why?"}
+    for start in range(0, len(named), 3):
+        own = frame.format(arena.place("@ROOT@/tests/test_app.py"))
+        trace = whole.format("".join([*named[start : start + 3], own]))
+        await arena.editor.request("tacit/chat", {**about, "stackTrace": trace}, timeout=600)
+    prompts = [model.text(prompt) for prompt in model.prompts]
+    assert len(prompts) == -(-len(named) // 3) and not [prompt for prompt in prompts if CANARY in prompt]
+    # What it may see, it does see: else nothing of this would say anything.
+    assert shape in ("Java", "Go", "Rust") or any("assert True" in prompt for prompt in prompts)
+    assert arena.wrongs() == []
+    arena.editor.close(document)
+
+
+async def test_another_workspace_is_another(arena: Arena) -> None:
+    """Two editors at one server: what is open in one is in no prompt of the other."""
+    model = arena.model
+    assert model is not None
+    model.answer, model.tail = "value", (END,)
+    text = "def shared_name(values):\n    # here is {}\n    result = \n    return result\n"
+    async with Window(arena.top / "outside", arena.environment) as other:
+        documents = [
+            (arena.editor, arena.editor.open(arena.root / "src/mine.py", text.format("workspace-mine"))),
+            (other, other.open(arena.top / "outside/theirs.py", text.format("workspace-theirs"))),
+        ]
+        for _ in range(2):
+            for number, (editor, document) in enumerate(documents):
+                model.prompts.clear()
+                at = document.text.index("result = ") + len("result = ")
+                await editor.complete(document, at, invoked=True, timeout=300)
+                asked = {"textDocument": {"uri": document.uri}, "message": "What is shared_name?"}
+                await editor.request("tacit/chat", asked, timeout=600)
+                prompts = "".join(model.text(prompt) for prompt in model.prompts)
+                own, foreign = ("workspace-mine", "workspace-theirs")[:: -1 if number else 1]
+                assert own in prompts and foreign not in prompts
+                # Something new, so that nothing is answered from what is known.
+                editor.change(document, at, at, "values + ")
+        for editor, document in documents:
+            editor.close(document)
 
 
 async def test_no_secret_was_kept(arena: Arena) -> None:

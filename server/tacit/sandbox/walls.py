@@ -66,9 +66,10 @@ class _Filter(ctypes.Structure):
 with open("/proc/self/oom_score_adj", "w") as _file:
     _file.write("1000")
 _code = bytes.fromhex("{code}")
-# PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP with SECCOMP_MODE_FILTER.
+# PR_SET_DUMPABLE: what this program starts reads and writes none of its memory. PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP with
+# SECCOMP_MODE_FILTER.
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
-if _prctl(38, 1, 0, 0, 0) or _prctl(22, 2, ctypes.byref(_Filter(len(_code) // 8, _code)), 0, 0):
+if _prctl(4, 0, 0, 0, 0) or _prctl(38, 1, 0, 0, 0) or _prctl(22, 2, ctypes.byref(_Filter(len(_code) // 8, _code)), 0, 0):
     raise OSError(ctypes.get_errno(), "the kernel takes no filter of system calls (seccomp)")
 del _Filter, _code, _file, _prctl, ctypes
 """
