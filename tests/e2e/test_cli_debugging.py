@@ -61,6 +61,14 @@ def test_a_trace_brings_the_file_and_the_frames(workspace: Path) -> None:
     assert [(one.path, one.kind, one.first_line) for one in subject.snippets] == [("app.py", "frame", 0)]
 
 
+def test_a_trace_brings_the_versions_that_lock_files_name(workspace: Path) -> None:
+    (workspace / "cart.py").write_text(f"import requests\n{CART}")
+    (workspace / "uv.lock").write_text('[[package]]\nname = "requests"\nversion = "2.31.0"\n')
+    subject = _subject("", TRACE.format(root=workspace).replace("line 2", "line 3"))
+    assert [(one.path, one.kind) for one in subject.snippets] == [("app.py", "frame"), ("uv.lock", "dependency")]
+    assert subject.snippets[1].text == "requests 2.31.0"
+
+
 def test_a_line_brings_what_ty_says_of_it(workspace: Path) -> None:
     subject = _subject("cart.py:2", "")
     assert [(one.source, one.code) for one in subject.diagnostics] == [("ty", "unresolved-reference")]
