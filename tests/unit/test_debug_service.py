@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 from bubblewrap_here import bubblewrap
 from fastapi import FastAPI
 from pydantic import ValidationError
+from scripted_engine import Scripted
 
 from tacit.protocol.debugging import (
     DEBUG_CHUNK,
@@ -30,13 +31,12 @@ from tacit.protocol.debugging import (
     TextDelta,
     Withheld,
 )
-from tacit.protocol.fim import QWEN
 from tacit.server.debugging import answering
 from tacit.server.debugging.answering import DebugService
 from tacit.server.debugging.edits import Edit, apply, minimal_edits
 from tacit.server.debugging.prompting import fitted
 from tacit.server.debugging.routes import add_routes
-from tacit.server.engine.interface import Drawn, DrawStats, Sampling
+from tacit.server.idle import Idle
 from tacit.server.metrics import Metrics
 from tacit.server.settings import Settings
 
@@ -44,42 +44,6 @@ BROKEN = "def total(values):\n    result = 0\n    for value in values:\n        
 GOOD = f"The name is misspelt.\n\n```python\n{BROKEN.replace('vlaue', 'value')}```\n"
 BAD = f"It has to be another one.\n\n```python\n{BROKEN.replace('vlaue', 'element')}```\n"
 PASSED = {"scope": "passed", "parses": "passed", "names": "passed", "diagnostic": "passed", "tests": "unchecked"}
-
-
-class Scripted:
-    """Each draw writes the next of `answers`; a token is a character. An exception among them is raised after some words."""
-
-    fim = QWEN
-    ready = True
-    message = ""
-
-    def __init__(self, *answers: str | Exception) -> None:
-        self.answers = list(answers)
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-    async def tokenize(self, text: str) -> list[int]:
-        return [ord(one) for one in text]
-
-    async def generate(
-        self, prompt: Sequence[int], sampling: Sampling, adapter: str | None
-    ) -> AsyncGenerator[Drawn | DrawStats, None]:
-        answer = self.answers.pop(0)
-        yield DrawStats(len(prompt), len(prompt), 1.0, 0, 0.0, False)
-        for one in "It" if isinstance(answer, Exception) else answer:
-            yield Drawn(ord(one), one, -0.1)
-        if isinstance(answer, Exception):
-            raise answer
-        yield DrawStats(len(prompt), len(prompt), 1.0, len(answer), 1.0, True)
-
-    async def load(self, name: str, folder: Path) -> None: ...
-
-    async def drop(self, name: str) -> None: ...
-
-    def loaded(self) -> frozenset[str]:
-        return frozenset()
 
 
 def asking(kind: str = "fix", **changes: Any) -> DebugRequest:
@@ -178,7 +142,7 @@ async def test_what_breaks_down_on_the_way_is_the_streams_last_line(caplog: pyte
     service = DebugService(Scripted(ValueError(f"in {BROKEN}")), Settings(context_tokens=8192))
     host = SimpleNamespace(debugging=lambda: (service, "0" * 64), ready=True)
     app = FastAPI()
-    parts: Any = SimpleNamespace(metrics=Metrics(), host=host, adapters=Adapters(), requests=0)
+    parts: Any = SimpleNamespace(metrics=Metrics(), host=host, adapters=Adapters(), requests=0, turns=None, idle=Idle())
     add_routes(app, parts)
     with caplog.at_level(logging.ERROR):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
