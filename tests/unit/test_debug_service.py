@@ -151,7 +151,7 @@ async def test_what_breaks_down_on_the_way_is_the_streams_last_line(caplog: pyte
     chunks = [DEBUG_CHUNK.validate_json(line) for line in answer.content.splitlines()]
     assert answer.status_code == 200 and [type(chunk) for chunk in chunks] == [Progress, TextDelta, TextDelta, Failed]
     assert isinstance(chunks[-1], Failed) and "ValueError" in chunks[-1].message and chunks[-1].mend
-    assert "ValueError" in caplog.text and "test_debug_service.py" in caplog.text and "vlaue" not in caplog.text
+    assert "ValueError" in caplog.text and "scripted_engine.py" in caplog.text and "vlaue" not in caplog.text
 
 
 @pytest.mark.parametrize(
