@@ -211,6 +211,8 @@ async def test_the_workspaces_own_environment_and_pytest_are_used(shop: Path) ->
     (shop / "tests" / "test_cart.py").write_text(tests)
     check = await checked(shop, RIGHT)
     assert check.note == "2 tests that failed pass now. 2 tests that cover it pass.", check.note
+    # What a test is given is a value of the program's.
+    assert check.runs is not None and not any("values" in one for one in check.runs.after_passed)
     (shop / "pytest.py").write_text("raise ImportError\n")
     assert "no pytest" in (await checked(shop, RIGHT)).note
 

@@ -14,12 +14,14 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from tacit.protocol.debugging import Check, CoveringRuns, DebugRequest
 from tacit.protocol.plain_text import visible
+from tacit.protocol.redaction import redact
 from tacit.sandbox.walls import SYSTEM, Limits, interpreter, limiting, missing, wrapped
 from tacit.server.debugging import covering
 from tacit.server.debugging.inside import NODE, PYTHON, UNITTEST, WORKSPACE
@@ -48,6 +50,7 @@ NODE_LANGUAGES: Final = ("javascript", "javascriptreact", "typescript", "typescr
 ENVIRONMENTS: Final = (".venv", "venv", "env")
 INSTALLED: Final = (*ENVIRONMENTS, "node_modules")
 """Not copied: what of them is needed is bound."""
+_PARAMETERS: Final = re.compile(r"\[.*\]$", re.DOTALL)
 _PYTHON: Final = re.compile(r"python3?(\.\d+)?")
 
 
@@ -251,8 +254,10 @@ async def _run(
 
 
 def _names(found: Any) -> tuple[str, ...]:
-    names = found if isinstance(found, list) else []
-    return tuple(dict.fromkeys(visible(str(one))[:300] for one in names))[:MOST_TESTS]
+    """They are recorded: parameters, which are values of the program's, only as what tells them apart."""
+    names = [visible(str(one)) for one in found] if isinstance(found, list) else []
+    plain = (_PARAMETERS.sub(lambda values: f"[{sha256(values[0].encode()).hexdigest()[:8]}]", one) for one in names)
+    return tuple(dict.fromkeys(redact(one)[:300] for one in plain))[:MOST_TESTS]
 
 
 async def _said(command: Sequence[str], told: bytes, seconds: float, mark: str) -> dict[str, Any] | None:
