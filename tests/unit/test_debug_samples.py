@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tacit.learner.account import rewarded
 from tacit.learner.baseline import advantages
 from tacit.learner.debug_record import evidence_of
 from tacit.learner.debug_samples import samples_of, verdict_of
@@ -117,6 +118,12 @@ def test_a_candidate_that_was_dropped_is_judged_by_the_check_that_dropped_it() -
     graded = {name: found.dimensions["correctness"] for name, found in levels.items() if isinstance(found, Verdict)}
     assert graded["parses"] == -1 and graded["names"] == RAISES and graded["tests"] == FAILS
     assert graded["parses"] < graded["names"] < graded["tests"] <= graded["diagnostic"] < 0 and graded["format"] < 0
+
+
+def test_why_says_what_each_candidate_is_worth() -> None:
+    draws = [draw(answer(HEAD + "    return (\n"), "parses"), draw("", "time"), draw(answer(HEAD + RIGHT), shown=True)]
+    told = rewarded(record(ACCEPTED, FIXED, draws=draws, text=RIGHT[:-1]))
+    assert [one["value"] for one in told["draws"]] == [-0.5, None, told["value"]] and told["value"] > 0
 
 
 def test_of_what_nobody_could_check_in_time_nothing_is_known() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tacit.learner.debug_record import evidence_of
+from tacit.learner.debug_samples import draw_verdict
 from tacit.learner.reward import Reward, kept_length, reward
 from tacit.learner.reward_debug import WEIGHTS, Verdict, judge
 from tacit.learner.samples import written_of
@@ -62,9 +63,11 @@ def account(record: SuggestionRecord) -> dict[str, Any]:
 
 
 def rewarded(record: SuggestionRecord) -> dict[str, Any]:
-    """As JSON has it: parts are what was added up; of a debugging answer also its tier and what vetoes it."""
+    """As JSON has it: parts are what was added up; of a debugging answer also its tier, what vetoes it, what each
+    candidate is worth."""
     verdict: Reward | Verdict
-    if record.suggestion.debug is None:
+    debug = record.suggestion.debug
+    if debug is None:
         verdict = completion = reward(record)
         parts: dict[str, Any] = {"parts": dict(completion.parts)}
     else:
@@ -73,6 +76,11 @@ def rewarded(record: SuggestionRecord) -> dict[str, Any]:
             "parts": {name: WEIGHTS[name] * value for name, value in answer.dimensions.items()},
             "tier": answer.tier,
             "veto": answer.veto,
+            # Candidates that a check dropped are learned from, too.
+            "draws": [
+                {"shown": draw.shown, "value": found.value if found.labelled else None, "censored": found.censored}
+                for draw, found in zip(debug.draws, (draw_verdict(record, draw) for draw in debug.draws), strict=True)
+            ],
         }
     return {
         "value": verdict.value if verdict.labelled else None,

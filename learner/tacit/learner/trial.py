@@ -224,7 +224,7 @@ class Trial:
         texts: list[Text] = []
         for index, found in rare[: max(1, self._settings.generations // 4)]:
             sample = sources[index][0]
-            if found.string in sample.context.prefix or found.string in sample.context.suffix:
+            if found.string in self._read(sample):
                 continue  # copied, not remembered
             strings.append(found.string)
             before = self._tokenizer.encode(found.before)
@@ -257,6 +257,10 @@ class Trial:
         prefix, middle, suffix = ("".join(part) for part in (lines[:first], lines[first:last], lines[last:]))
         prompt = self._prompt(Context(path=path, language=language, prefix=prefix, suffix=suffix))
         return Text(prompt, self._tokenizer.encode(middle))
+
+    def _read(self, sample: Sample) -> str:
+        """The code that stands in a sample's prompt."""
+        return f"{sample.context.prefix}\0{sample.context.suffix}"
 
     def _prompt(self, context: Context) -> list[int]:
         return list(prompt_tokens(self._fim, context, self._tokenizer.encode))

@@ -12,6 +12,7 @@ from typing import Any
 
 from tacit.learner import gate, names, repair_tasks, sandbox
 from tacit.learner.policy import CANDIDATE
+from tacit.learner.samples import Sample
 from tacit.learner.trial import Step, Trial
 from tacit.protocol.chat_prompt import QWEN_CHAT, ChatTokens, prompt_tokens
 from tacit.protocol.completion import Context
@@ -54,7 +55,7 @@ class DebugTrial(Trial):
         ]
         everyone = [*self._training, *self._held_out]
         texts = [text for s in everyone for text in (s.written, s.context.prefix, s.context.suffix)]
-        texts += [self._tokenizer.decode(s.prompt) for s in chosen]
+        texts += [self._read(s) for s in chosen]
         known = names.vocabulary(texts, [s.context.path for s in everyone])
         places: list[gate.Names] = []
         for sample, answers in zip(chosen, generated, strict=True):
@@ -87,6 +88,9 @@ class DebugTrial(Trial):
             outcome = {code: bool(code) and sandbox.run(task.program(code)).ok for code in dict.fromkeys(codes)}
             executed.append(gate.Executed(task.name, outcome[codes[0]], outcome[codes[1]]))
         return [gate.execution(executed, self._settings.seed, flaw="bug")]
+
+    def _read(self, sample: Sample) -> str:
+        return self._tokenizer.decode(sample.prompt)
 
     def _prompt(self, context: Context) -> list[int]:
         """An answer whose code block has come as far as the context's prefix."""

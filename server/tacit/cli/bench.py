@@ -248,6 +248,31 @@ def train(
     _finish(model, lambda progress: measure.run(arms, options, model, progress), json)
 
 
+@bench.command("debug-night")
+def debug_night(
+    train: Annotated[int, typer.Option(min=1, max=500, help="How many bugs are asked about during the day.")] = 40,
+    held_out: Annotated[int, typer.Option(min=1, max=500, help="How many of the other half, before and after.")] = 20,
+    languages: Annotated[str, typer.Option(help="LSP ids with commas between them.")] = "python",
+    candidates: Annotated[int, typer.Option(min=1, max=8, help="The product draws so many at most until one passes.")] = 2,
+    seconds: Annotated[float, typer.Option(min=1, max=1800, help="For one answer.")] = 300,
+    generations: Annotated[int, typer.Option(min=0, max=24, help="Programs that the gate has mended by both versions.")] = 12,
+    folder: Annotated[
+        Path, typer.Option("--folder", file_okay=False, help="Everything is kept there; run again, it goes on where it was.")
+    ] = Path("tacit-debug-night"),
+    seed: Seed = 1,
+    model: Model = "auto",
+    json: Json = None,
+) -> None:
+    """A night of answers about errors with its gate: bugs of held-out problems before and after. TACIT_DATA: their folder."""
+    from tacit.bench import debug_night as measure
+    from tacit.bench.infill_cases import data_folder
+
+    chosen = tuple(one.strip() for one in languages.split(",") if one.strip())
+    options = measure.Options(train, held_out, chosen, candidates, seconds, generations, seed)
+    plan = measure.chosen(data_folder(), options)
+    _finish(model, lambda progress: measure.run(plan, model, folder, progress), json)
+
+
 def _finish(model: str | None, run: Callable[[Callable[[str, int, int], None]], "Report"], json: Path | None) -> None:
     """Fetch the model first, so that nothing waits for it while it is measured; then run, print, write. None: no model."""
     from rich.console import Console
