@@ -59,6 +59,10 @@ class ServerConnection:
         """A sentence if the server is of another version than this process, which an upgrade beside a running one leaves."""
         if self.server is None or self.server.version == (own := version("tacit")):
             return ""
+        if self._client is not None and self._client.remote is not None:
+            return (
+                f"The team's server is of Tacit {self.server.version} and this is {own}: what only one of them knows is missing."
+            )
         return (
             f"Tacit's server is of version {self.server.version} and this is {own}: stop it with `tacit down`, and the new one "
             "starts by itself."
