@@ -17,6 +17,7 @@ from tacit.cli import doctor, exit_code, report
 from tacit.cli.commands import COMMANDS, load
 from tacit.protocol import errors
 from tacit.protocol.home import Home
+from tacit.sandbox.walls import missing
 from tacit.server.processes import process_start
 
 
@@ -211,6 +212,16 @@ def test_doctor_runs_every_check_and_prints_json() -> None:
     )
     assert findings["packages"]["level"] == "ok"
     assert answer.returncode == int(any(finding["level"] == "fail" for finding in findings.values()))
+
+
+def test_doctor_says_what_a_machine_without_a_sandbox_does_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    missing.cache_clear()
+    try:
+        [finding] = doctor.check_sandbox()
+    finally:
+        missing.cache_clear()
+    assert level([finding]) == "warn" and "bubblewrap is not installed" in finding.message and "debugRunTests" in finding.mend
 
 
 def test_doctor_fails_with_exit_code_1_on_a_bad_setting(home: Home) -> None:

@@ -77,7 +77,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 def examine() -> list[Finding]:
     """Every check, in the order in which a person would mend them."""
-    findings = [*_python(), *packages(), *_sqlite(sqlite3.sqlite_version)]
+    findings = [*_python(), *packages(), *_sqlite(sqlite3.sqlite_version), *check_sandbox()]
     try:
         home = Home.from_environment()
     except SettingError as error:
@@ -173,6 +173,15 @@ def _sqlite(version: str) -> list[Finding]:
             )
         ]
     return [Finding("sqlite", "ok", version)]
+
+
+def check_sandbox() -> list[Finding]:
+    from tacit.sandbox.walls import missing
+
+    if why := missing():
+        mend = "Mend that, or do without: no tests are run for a fix (`debugRunTests`), no programs in a night's gate."
+        return [Finding("sandbox", "warn", why, mend)]
+    return [Finding("sandbox", "ok", "bubblewrap")]
 
 
 def check_home(home: Home) -> list[Finding]:
