@@ -1,12 +1,13 @@
 """What is asked of both ways, how answers are kept and summed up, and the names that judges find. Pure; no model."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tacit.bench import debug_names, debug_results
+from tacit.bench import debug_names, debug_results, debug_similar
 from tacit.bench.debug_asking import frames, readings, request
 from tacit.bench.debug_results import OutcomeKind, Result, Results, Way
 from tacit.bench.debug_tasks import Task
@@ -44,6 +45,21 @@ def test_neither_way_is_shown_the_answer_and_the_product_gets_the_failing_test()
     (snippet,) = frames(TASK, SAID, Path("/somewhere"))
     assert (snippet.path, snippet.kind, snippet.first_line) == ("test_solution.py", "frame", 0) and "half(3) == 2" in snippet.text
     assert frames(TASK, "no trace", Path("/somewhere")) == []
+
+
+def test_without_a_test_the_developer_marks_the_file_and_says_what_is_wrong() -> None:
+    task = replace(TASK, test_path="", others={}, words="It should round up.")
+    asked = request(task, "", Path("/somewhere"), seed=1, seconds=5, candidates=1)
+    assert asked.trace == "" and asked.turns[0].text == task.words
+    assert asked.selection is not None and (asked.selection.start, asked.selection.end) == (0, len(task.text))
+
+
+def test_likeness_is_the_part_of_the_way_to_the_reference_whatever_comments_say() -> None:
+    assert debug_similar.same(TASK, TASK.reference.replace("2)", "2)  # up")) and not debug_similar.same(TASK, TASK.text)
+    assert debug_similar.nearer(TASK, TASK.reference) == 1 and debug_similar.nearer(TASK, TASK.text) == 0
+    two = replace(TASK, text=TASK.text.replace("half", "haff").replace("import math", "import meth"))
+    halfway = two.text.replace("meth", "math")
+    assert 0 < debug_similar.nearer(two, halfway) < 1 and -1 <= debug_similar.nearer(TASK, "x = 1\n") < 0
 
 
 def test_a_bare_answer_is_read_as_the_file_and_as_the_function_in_its_place() -> None:
@@ -159,7 +175,7 @@ def test_names_that_nothing_defines_are_those_of_the_fix_alone(language: str, ou
 def test_python_is_judged_by_basedpyright_and_what_was_missing_before_is_not_counted() -> None:
     if not debug_names.installed():
         pytest.skip("basedpyright is not installed")
-    before = Task(**{**{name: getattr(TASK, name) for name in TASK.__slots__}, "text": "import nothing\n" + TASK.text})
+    before = replace(TASK, text="import nothing\n" + TASK.text)
     text = before.text + "\n\ndef other():\n    return mathh.floor(1) + math.frobnicate() + nothing.a + half(1)\n"
     found = debug_names.invented(before, text, "", "")
     assert len(found) == 2 and "mathh" in found[0] and "frobnicate" in found[1]

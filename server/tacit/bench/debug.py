@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tacit.bench import debug_asking, debug_names, debug_results, judging
+from tacit.bench import debug_asking, debug_names, debug_results, debug_similar, judging
 from tacit.bench.debug_asking import Asked
 from tacit.bench.debug_results import WAYS, OutcomeKind, Result, Results, Way
 from tacit.bench.debug_tasks import LANGUAGES, Half, Task, judge, load, sound
@@ -43,6 +43,8 @@ class Options:
     each: int = 10
     """Bugs of each language."""
     languages: tuple[str, ...] = LANGUAGES
+    similar: int = 0
+    """Bugs of DebugBench of each of its languages, judged by likeness."""
     half: Half | None = None
     """None: of both halves."""
     minutes: float | None = None
@@ -61,6 +63,8 @@ class Plan:
     """More than are asked: the first sound ones of each language are."""
     absent: list[str]
     options: Options
+    similar: list[Task] = field(default_factory=list)
+    """Of DebugBench: more than are asked."""
     unsound: Counter[str] = field(default_factory=Counter)
     """By what is wrong with them."""
 
@@ -90,7 +94,12 @@ def chosen(folder: Path, options: Options) -> Plan:
     tasks = [task for task in tasks if options.half in (None, task.half)]
     if not tasks:
         raise BadRequest(f"There is no bug to ask about. {' '.join(absent)}", mend="Name the data's folder with TACIT_DATA.")
-    return Plan(tasks, absent, options)
+    similar: list[Task] = []
+    if options.similar:
+        similar, missing = debug_similar.load(folder, wanted, options.seed)
+        absent += missing
+        similar = [task for task in similar if options.half in (None, task.half)]
+    return Plan(tasks, absent, options, similar)
 
 
 def run(plan: Plan, model: str, progress: Progress) -> Report:
@@ -129,6 +138,14 @@ async def _run(root: Path, plan: Plan, model: str, progress: Progress) -> Report
                 if (task.name, way) not in results.answers:
                     results.add(await _answer(asking, task, way, output))
         progress("bugs", len(asked), whole)
+        similar = plan.similar[: options.similar * len({task.language for task in plan.similar})]
+        for number, task in enumerate(similar):
+            if until is not None and time.monotonic() > until:
+                break
+            progress("bugs without a test", number, len(similar))
+            for way in WAYS if number % 2 else WAYS[::-1]:
+                if (task.name, way) not in results.answers:
+                    results.add(await _answer(asking, task, way, ""))
     return _report(plan, results, asked, name)
 
 
@@ -180,25 +197,17 @@ async def _answer(asking: _Asking, task: Task, way: Way, output: str) -> Result:
         request = debug_asking.request(task, output, workspace, seed=seed, seconds=options.seconds, candidates=options.candidates)
         asked = await debug_asking.product(asking.client, task, request)
     outcome, names = await asyncio.to_thread(_judged, task, asked, output)
-    return Result(
-        task.name,
-        task.problem,
-        task.language,
-        task.half,
-        way,
-        outcome,
-        names,
-        asked.seconds,
-        asked.tokens,
-        asked.draws,
-        asked.said,
-    )
+    facts = (asked.seconds, asked.tokens, asked.draws, asked.said)
+    near = None if task.test_path else max((debug_similar.nearer(task, text) for text in asked.texts), default=0.0)
+    return Result(task.name, task.problem, task.language, task.half, way, outcome, names, *facts, nearer=near)
 
 
 def _judged(task: Task, asked: Asked, before: str) -> tuple[OutcomeKind, tuple[str, ...] | None]:
     """Of several readings the best: the one that passes, else the one with the fewest names."""
     if not asked.texts:
         return ("late" if asked.late else "withheld" if asked.withheld else "unusable"), None
+    if not task.test_path:
+        return ("fixed" if any(debug_similar.same(task, text) for text in asked.texts) else "wrong"), None
     outcomes = [(judge(task, text), text) for text in asked.texts]
     fixed = [(found, text) for found, text in outcomes if found.passed]
     names = None
@@ -233,4 +242,7 @@ def _report(plan: Plan, results: Results, asked: list[Task], model: str) -> Repo
         + (f" Not judged: {', '.join(missing)} (pip install basedpyright)." if missing else ""),
     ]
     rows = debug_results.rows(answered, languages, NAMES)
+    if similar := debug_results.pairs(results.answers, [task.name for task in plan.similar]):
+        rows += debug_results.similar_rows(similar)
+        remarks.append("DebugBench: no test, compared with the reference without comments; nearer: the part of the way there.")
     return Report("debug", model, rows, debug_results.goals(answered, languages), remarks)

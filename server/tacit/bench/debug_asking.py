@@ -15,7 +15,7 @@ from typing import Final
 from tacit.bench.debug_tasks import Task
 from tacit.protocol.chat_prompt import LINE_END, QWEN_CHAT, assemble, pieces
 from tacit.protocol.client import TacitClient
-from tacit.protocol.debugging import DebugRequest, DebugSnippet, Message, Proposal, Withheld
+from tacit.protocol.debugging import DebugRequest, DebugSnippet, Message, Proposal, Span, Turn, Withheld
 from tacit.protocol.events import new_id
 from tacit.protocol.traces.reading import in_workspace, read
 from tacit.server.debugging import answer
@@ -53,10 +53,10 @@ class Asked:
 
 async def bare(engine: Engine, task: Task, output: str, *, temperature: float, seed: int, context: int, seconds: float) -> Asked:
     """The model alone: a plain question, one answer. context: tokens of the engine's."""
-    shown = output if len(output) <= OUTPUT_CHARS else f"{output[: OUTPUT_CHARS // 2]}\n[...]\n{output[-OUTPUT_CHARS // 2 :]}"
+    shown = task.words if task.words else f"The test fails:\n```\n{_cut(output)}\n```"
     question = (
         f"There is a bug in the file {task.path}:\n```{task.language}\n{task.text.strip()}\n```\n\n"
-        f"The test fails:\n```\n{shown}\n```\n\nFix the bug. Answer with the whole corrected file in one code block."
+        f"{shown}\n\nFix the bug. Answer with the whole corrected file in one code block."
     )
     messages = [Message(role="system", text=PLAIN_SYSTEM), Message(role="user", text=question)]
     texts = [await engine.tokenize(text) for text in [*pieces(messages), LINE_END]]
@@ -73,6 +73,10 @@ async def bare(engine: Engine, task: Task, output: str, *, temperature: float, s
         late = True
     took = time.perf_counter() - began
     return Asked(readings(task, said), False, said, 1, drawn, took, late=late)
+
+
+def _cut(output: str) -> str:
+    return output if len(output) <= OUTPUT_CHARS else f"{output[: OUTPUT_CHARS // 2]}\n[...]\n{output[-OUTPUT_CHARS // 2 :]}"
 
 
 def readings(task: Task, said: str) -> tuple[str, ...]:
@@ -104,7 +108,10 @@ def request(task: Task, output: str, workspace: Path, *, seed: int, seconds: flo
         language=task.language,
         path=task.path,
         text=task.text,
-        trace=output,
+        trace="" if task.words else output,
+        # In a file without a test the developer marks what is meant, and says it.
+        selection=Span(start=0, end=len(task.text)) if task.words else None,
+        turns=(Turn(role="user", text=task.words),) if task.words else (),
         snippets=tuple(frames(task, output, workspace)),
         candidates=candidates,
         deadline_ms=int(seconds * 1000),

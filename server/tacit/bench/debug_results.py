@@ -40,6 +40,8 @@ class Result:
     draws: int
     said: str
     """The whole answer, for those who look at failures."""
+    nearer: float | None = None
+    """Judged by likeness to the reference: the part of the way there. `fixed` is then: the same as the reference."""
 
     @property
     def fixed(self) -> bool:
@@ -133,7 +135,29 @@ def _row(what: str, results: Sequence[Result]) -> dict[str, Any]:
         "p50 s": round(percentile([one.seconds for one in results], 50) or 0.0, 1),
         "tokens": round(sum(one.tokens for one in results) / len(results)),
         "draws": round(sum(one.draws for one in results) / len(results), 2),
+        "nearer %": None,
     }
+
+
+def similar_rows(answered: Sequence[dict[Way, Result]]) -> list[dict[str, Any]]:
+    """Of bugs that are judged by likeness: a row for each way. A fix that is not shown goes no part of the way."""
+    found = []
+    for way in WAYS if answered else ():
+        results = [pair[way] for pair in answered]
+        row: dict[str, Any] = dict.fromkeys(_row("", results))
+        shown = [one.nearer or 0.0 for one in results]
+        row |= {
+            "what": f"DebugBench, the same as the reference, {way}",
+            "n": len(results),
+            "fixed %": round(100 * (fixed_rate(results) or 0), 1),
+            "withheld": sum(one.outcome == "withheld" for one in results),
+            "no code": sum(one.outcome == "unusable" for one in results),
+            "late": sum(one.outcome == "late" for one in results),
+            "tokens": round(sum(one.tokens for one in results) / len(results)),
+            "nearer %": round(100 * sum(shown) / len(shown), 1),
+        }
+        found.append(row)
+    return found
 
 
 def goals(answered: Sequence[dict[Way, Result]], languages: Sequence[str]) -> list[Goal]:

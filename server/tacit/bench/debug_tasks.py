@@ -58,8 +58,11 @@ class Task:
     reference: str
     """The file as it should be. Nobody is shown it."""
     test_path: str
+    """Empty: there is none."""
     others: Mapping[str, str] = field(default_factory=dict)
     """Every other file of the workspace by name, the test among them."""
+    words: str = ""
+    """What a developer says is wrong, where no test does."""
 
     @property
     def half(self) -> Half:
@@ -125,7 +128,11 @@ def judge(task: Task, text: str) -> Outcome:
     steps = _steps(task.language, task.test_path)
     ran = judging.run(files, steps, addresses, cpu_seconds=CPU_SECONDS, wall_seconds=WALL_SECONDS)
     said = ran.output.replace(f"{judging.FOLDER}/", "")
-    return Outcome(ran.ok and mark in ran.output, (said.replace(mark, "") if mark else said).strip())
+    said = (said.replace(mark, "") if mark else said).strip()
+    passed = ran.ok and mark in ran.output
+    return Outcome(
+        passed, said or ("" if passed else "The test said nothing: it crashed, or was broken off because it took too long.")
+    )
 
 
 def sound(task: Task) -> Sound:

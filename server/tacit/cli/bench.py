@@ -194,6 +194,7 @@ def debug(
     languages: Annotated[
         str, typer.Option(help="LSP ids with commas between them: of which languages.")
     ] = "python,javascript,java,cpp,rust",
+    similar: Annotated[int, typer.Option(min=0, max=700, help="And of DebugBench, by likeness to the reference.")] = 0,
     half: Annotated[str, typer.Option(help="`first` or `second`: only bugs of that half of the problems.")] = "",
     minutes: Annotated[float, typer.Option(min=0, max=6000, help="After these no other bug is begun; 0: no limit.")] = 0,
     seconds: Annotated[float, typer.Option(min=1, max=1800, help="For one answer, of either way.")] = 300,
@@ -216,6 +217,7 @@ def debug(
     options = measure.Options(
         each=1 if quick else each,
         languages=measure.QUICK if quick else tuple(one.strip() for one in languages.split(",") if one.strip()),
+        similar=similar,
         half="first" if half == "first" else "second" if half == "second" else None,
         minutes=minutes or None,
         seconds=seconds,
