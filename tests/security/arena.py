@@ -25,7 +25,7 @@ from tacit.learner.simulate.serving import ServerProcess
 from tacit.protocol.home import Home
 
 OPTIONS = {
-    "learning": "on", "startServer": False, "debugDeadlineMs": 40_000, "deadlineMs": 60_000, "snippetTokens": 600,
+    "learning": "on", "startServer": False, "debugDeadlineMs": 120_000, "deadlineMs": 60_000, "snippetTokens": 600,
     "eagerness": "eager", "prefetch": False,
 }  # fmt: skip
 TOOLS = {"git", "prlimit", "ty", "gcc", "g++", "clang", "javac", "tsc", "node", "go", "gopls", "rustc", "cargo", "bwrap"}

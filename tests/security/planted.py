@@ -91,6 +91,7 @@ SECRETS: dict[str, str] = {
     "huggingface": "hf" + "_" + _PARTS[1] + _PARTS[2],
     "npm": "np" + "m_" + (_PARTS[1] + _PARTS[2])[:36],
     "package index": "py" + "pi-" + _PARTS[1] * 3,
+    "team": "tac" + "it_" + (_PARTS[1] * 3)[:43],
     "sendgrid": "S" + "G." + (_PARTS[1] * 2)[:22] + "." + (_PARTS[2] * 3)[:43],
     "jwt": "ey" + "J" + _PARTS[1] + ".ey" + "J" + _PARTS[2] + "." + _PARTS[1],
     "in a URL": "postgres://root:" + "Tr0ub4dor-and-3" + "@db.example/x",

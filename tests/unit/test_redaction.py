@@ -46,6 +46,7 @@ KINDS: dict[str, Callable[[random.Random], str]] = {
     "anthropic": lambda d: "sk" + "-ant-" + text(d, URL_SAFE, 90, 100),
     "huggingface": lambda d: "hf" + "_" + text(d, ALNUM, 34),
     "npm": lambda d: "npm" + "_" + text(d, ALNUM, 36),
+    "team": lambda d: "tac" + "it_" + text(d, URL_SAFE, 43),
     "sendgrid": lambda d: "S" + "G." + text(d, URL_SAFE, 22) + "." + text(d, URL_SAFE, 43),
     "jwt": lambda d: "ey" + "J" + text(d, URL_SAFE, 30) + ".ey" + "J" + text(d, URL_SAFE, 60) + "." + text(d, URL_SAFE, 43),
     "private-key": private_key,

@@ -67,6 +67,8 @@ _RULES = (
     _Rule("hf-token", re.compile(r"\bhf_[A-Za-z0-9]{30,2000}\b"), ("hf_",)),
     _Rule("npm-token", re.compile(r"\bnpm_[A-Za-z0-9]{36}\b"), ("npm_",)),
     _Rule("package-index-token", re.compile(r"\bpypi-[A-Za-z0-9_-]{50,}"), ("pypi-",)),
+    # A team's token (`server/team/users`); names in our own code are shorter or longer.
+    _Rule("tacit-token", re.compile(r"\btacit_[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])"), ("tacit_",)),
     _Rule("sendgrid-key", re.compile(r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"), ("SG.",)),
     _Rule(
         "jwt",
