@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WAIT_S: Final = 3.0
-GIT_S: Final = 2.0
+WAIT_S: Final = 5.0
+GIT_S: Final = 3.0
 """For each question to git."""
 VIEW_LINES: Final = 20
 """Above and below the place, the model sees the file itself."""
