@@ -11,13 +11,16 @@ from threading import Event
 import torch
 
 from tacit.learner import evaluate, gate
+from tacit.learner.__main__ import setting
 from tacit.learner.base import Tokenizer, best_device, load, prepare
 from tacit.learner.checkpoint import Checkpoints, key_of
 from tacit.learner.debug_samples import samples_of
 from tacit.learner.evaluate import Text
+from tacit.learner.metrics import Metrics
 from tacit.learner.policy import CANDIDATE, Policy
 from tacit.learner.rollouts import lessons
 from tacit.learner.samples import Sample, sample_of
+from tacit.learner.several import Job, processes, train_in
 from tacit.learner.train import TrainResult, TrainSettings, train
 from tacit.learner.trial import Trial, TrialSettings
 from tacit.learner.trial_debug import DebugTrial
@@ -110,8 +113,26 @@ class Night:
         """
         taught, expected = lessons(self.policy, samples, objective, self.tokenizer.decode, settings.seed, self._progress)
         key = key_of(self._model.sha256, self._parent, objective, settings, self.policy.device.type, taught, expected)
-        kept = Checkpoints(out.parent, key)
-        result = train(self.policy, taught, expected, self._parent, settings, objective, self._progress, stop, kept)
+        board = self._home.logs / "tensorboard" / out.parent.name if setting(self._home, "metrics", "off") != "off" else None
+        metrics = Metrics(out.parent, board)
+
+        def progress(stage: str, done: int, total: int) -> None:
+            self._progress(f"{stage}, {metrics.words}" if stage == "training" and metrics.words else stage, done, total)
+
+        try:
+            count = processes(int(setting(self._home, "processes", 0)))
+            if count > 1:
+                job = Job(
+                    str(self._folder), self._model.sha256, str(out.parent / "start"), self._parent,
+                    str(self._home.adapters / self._parent), tuple(taught), tuple(expected), settings, objective, str(out),
+                    key_of(key, count),
+                )  # fmt: skip
+                return train_in(count, self.policy, job, progress, metrics, stop)
+            kept = Checkpoints(out.parent, key)
+            parent = self._parent
+            result = train(self.policy, taught, expected, parent, settings, objective, progress, stop, kept, told=metrics)
+        finally:
+            metrics.close()
         self.policy.save(out, self._model.sha256)
         return result
 

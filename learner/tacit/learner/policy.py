@@ -9,13 +9,15 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
-from safetensors.torch import save_file
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from tacit.protocol.completion import BASE_POLICY
 
@@ -142,6 +144,29 @@ class Policy:
             for parameter in frozen:
                 parameter.data = parameter.data.bfloat16()
 
+    @contextmanager
+    def recomputing(self, wanted: bool) -> Iterator[None]:
+        """Within, if wanted: a layer keeps its input only, and computes the rest again on the way back. Half as slow again, the
+        same gradients."""
+        if not wanted:
+            yield
+            return
+        layers = self._model.base_model.model.model.layers
+        for layer in layers:
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+        try:
+            yield
+        finally:
+            for layer in layers:
+                del layer.forward
+
+    def activation_bytes(self, tokens: int) -> int:
+        """What a forward pass of so many tokens keeps for the way back, about: counted, for a Llama-like model in bf16."""
+        config = self._model.base_model.model.config
+        rank = self._model.peft_config[_TRAINED].r
+        each = 30 * config.hidden_size + 9 * config.intermediate_size + 64 * rank
+        return int(tokens * config.num_hidden_layers * each)
+
     def hidden(self, packed: Packed) -> Tensor:
         """Hidden states [P, H] that predict the branch tokens, under the acting policy."""
         model = self._model.base_model.model.model
@@ -170,6 +195,10 @@ class Policy:
     def generator(self) -> Any:
         """The transformers model, for `generate`."""
         return self._model
+
+    def read(self, folder: Path) -> None:
+        """The candidate's matrices become those that were saved there."""
+        set_peft_model_state_dict(self._model, load_file(folder / "adapter_model.safetensors"), adapter_name=_TRAINED)
 
     def save(self, folder: Path, base_digest: str) -> None:
         """Write the candidate as PEFT does: adapter_config.json and adapter_model.safetensors, fp32."""

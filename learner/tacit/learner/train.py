@@ -5,12 +5,13 @@ warm-up, linear decay, gradient norm 1. What the base and the serving policy say
 states (no adapter touches the output layer), so their full-vocabulary KL costs one forward pass a night.
 
 KL(serving‖new) per sequence has a budget: of n logged draws e^(-2KL)·n are left to judge the new policy by. One nat leaves 13 %,
-and the gate asks for 10. While training is over it, β grows; at the end the step from the parent's matrices is shortened until the
-budget is met, as in a trust region. A sequence counts with at most ln 10 nats: importance weights are clipped at 10, what is
+and the gate asks for 10. While training is over it, β grows; at the end the step from the parent's matrices is shortened until
+the budget is met, as in a trust region. A sequence counts with at most ln 10 nats: importance weights are clipped at 10, what is
 rarer costs no more.
 
 With the same seed on the same machine a run takes the same steps. A killed one is gone on with (`checkpoint`): the references
-are computed again, the steps that were taken are not, and the end is the same bit for bit.
+are computed again, the steps that were taken are not, and the end is the same bit for bit. Several processes (`crew`) share
+each batch and take the same steps, rounded otherwise.
 """
 
 import random
@@ -22,7 +23,9 @@ from threading import Event
 import torch
 from torch import Tensor
 
+from tacit.learner.base import free_bytes
 from tacit.learner.checkpoint import Checkpoints, Place, moments, restore
+from tacit.learner.crew import ALONE, Crew
 from tacit.learner.influence import capped
 from tacit.learner.loss import Coefficients, LossInputs, token_kl
 from tacit.learner.objective import OBJECTIVES, READS_WRITTEN, useful
@@ -38,6 +41,8 @@ KL_SEQUENCES = 24
 """How many draws the budget is measured on."""
 KL_CAP = log(10)
 KL_TRIALS = 8
+ROOM = 0.6
+"""Share of the free memory that activations may take before they are computed twice instead."""
 
 
 class Stopped(Exception):
@@ -57,6 +62,8 @@ class TrainSettings:
     """Nats per sequence, KL(serving‖new) on the states of the logged draws."""
     pack_tokens: int = 0
     """Tokens of one forward pass; 0: by device."""
+    recompute: bool | None = None
+    """Compute activations twice rather than keep them; None: where they would not fit."""
     seed: int = 0
     coefficients: Coefficients = field(default_factory=Coefficients)
 
@@ -100,10 +107,13 @@ def train(
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     stop: Event | None = None,
     checkpoints: Checkpoints | None = None,
+    crew: Crew = ALONE,
+    told: Callable[[int, dict[str, float]], None] = lambda step, metrics: None,
 ) -> TrainResult:
     """Train the candidate. serving: policy_version that serves now. Stopped if `stop` is set meanwhile.
 
-    advantages: one per sample (baseline.advantages). checkpoints: where an interrupted run is found and this one is kept.
+    advantages: one per sample (baseline.advantages). checkpoints: where an interrupted run is found and this one is kept. crew:
+    who trains with this process, given the same. told: the metrics of each step that has been taken, before an interruption too.
     """
     halt = stop or Event()
     torch.manual_seed(settings.seed)
@@ -112,14 +122,14 @@ def train(
     chosen = [(s, a, e) for s, a, e in zip(samples, advantages, exposures, strict=True) if useful(s, a, objective)]
 
     # What the fixed policies say at the scored positions, as hidden states.
-    items: list[_Item] = []
-    for count, (sample, advantage, counts) in enumerate(chosen):
+    reads = objective in READS_WRITTEN
+    trees = [Tree(s.prompt, [s.tokens, s.written_tokens if reads and s.hindsight > 0 else ()]) for s, _, _ in chosen]
+    states: dict[int, tuple[Tensor, Tensor]] = {}
+    mine = crew.mine(range(len(trees)))
+    for count, number in enumerate(mine):
         _check(halt)
-        progress("references", count, len(chosen))
-        reads = objective in READS_WRITTEN and sample.hindsight > 0
-        branches = [sample.tokens, sample.written_tokens if reads else ()]
-        tree = Tree(sample.prompt, branches)
-        packed = pack([tree])
+        progress("references", count, len(mine))
+        packed = pack([trees[number]])
         with torch.inference_mode():
             with policy.acting(BASE_POLICY):
                 base = policy.hidden(packed)
@@ -127,7 +137,10 @@ def train(
             if serving != BASE_POLICY:
                 with policy.acting(serving):
                     live = policy.hidden(packed)
-        items.append(_Item(sample, advantage, counts, tree, base, live))
+        states[number] = base, live
+    if crew.size > 1:
+        states = _everyones(states, crew, policy.device)
+    items = [_Item(*chosen[number], trees[number], *states[number]) for number in range(len(trees))]
 
     order = random.Random(settings.seed)
     batches: list[list[_Item]] = []
@@ -143,14 +156,20 @@ def train(
     coefficients = settings.coefficients
     running_kl, tokens, stopped_early = 0.0, 0, False
     curve: list[dict[str, float]] = []
-    if (place := checkpoints.load() if checkpoints else None) is not None:
+    if (place := crew.gather(checkpoints.load() if checkpoints and crew.first else None)[0]) is not None:
         restore(optimizer, parameters, place)
         coefficients = replace(coefficients, kl_serving=place.beta)
         running_kl, tokens, stopped_early = place.running_kl, place.tokens, place.stopped_early
         curve = list(place.curve)
     continued_at = len(curve)
+    for step, metrics in enumerate(curve):
+        told(step, metrics)
 
-    with policy.acting(CANDIDATE):
+    longest = max((sum(map(_length, part)) for batch in batches for part in _parts(batch, budget)), default=0)
+    room = free_bytes(policy.device)
+    tight = room is not None and policy.activation_bytes(longest) > ROOM * room
+    recompute = tight if settings.recompute is None else settings.recompute
+    with policy.acting(CANDIDATE), policy.recomputing(recompute):
         for step, batch in enumerate(batches):
             if step < continued_at or stopped_early:
                 continue
@@ -160,15 +179,20 @@ def train(
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
             sums: dict[str, float] = {}
-            for part in _parts(batch, budget):
+            read = 0
+            for part in _parts(crew.mine(sorted(batch, key=_length)), budget):
                 _check(halt)
                 packed = pack([item.tree for item in part])
                 logits = policy.logits(policy.hidden(packed))  # [P, V]
                 out = OBJECTIVES[objective](_inputs(policy, part, logits, running_kl), coefficients)
                 (out.loss / len(batch)).backward()  # type: ignore[no-untyped-call]
-                tokens += len(packed.ids)
+                read += len(packed.ids)
                 for name, value in {**out.metrics, "loss": float(out.loss.detach())}.items():
                     sums[name] = sums.get(name, 0.0) + value
+            everyones = crew.gather((sums, read))
+            sums = {name: sum(one.get(name, 0.0) for one, _ in everyones) for name in everyones[0][0]}
+            tokens += sum(count for _, count in everyones)
+            crew.add_gradients(parameters)
             norm = torch.nn.utils.clip_grad_norm_(parameters, settings.grad_norm)
             optimizer.step()
 
@@ -185,10 +209,11 @@ def train(
                 "beta": coefficients.kl_serving,
             }
             curve.append(metrics)
+            told(step, metrics)
             coefficients = next_coefficients(coefficients, settings.coefficients, running_kl, settings.kl_budget)
             stopped_early = running_kl > RUNAWAY * settings.kl_budget
             last = stopped_early or step == len(batches) - 1
-            if checkpoints and (last or checkpoints.due()):
+            if checkpoints and crew.first and (last or checkpoints.due()):
                 first, second = moments(optimizer, parameters)
                 checkpoints.save(
                     Place(
@@ -197,7 +222,7 @@ def train(
                     )
                 )  # fmt: skip
         progress("training", len(curve), len(batches))
-        share, kl = _shorten(policy, items, start, settings.kl_budget, budget, progress, halt) if curve else (1.0, 0.0)
+        share, kl = _shorten(policy, items, start, settings.kl_budget, budget, progress, halt, crew) if curve else (1.0, 0.0)
     return TrainResult(len(curve), len(items), tokens, stopped_early, share, kl, tuple(curve), continued_at)
 
 
@@ -209,6 +234,7 @@ def _shorten(
     pack_budget: int,
     progress: Callable[[str, int, int], None],
     halt: Event,
+    crew: Crew,
 ) -> tuple[float, float]:
     """Go back towards `start` until KL(serving‖new) is within the budget. Returns (share of the step that is left, KL)."""
     parameters = policy.trainable()
@@ -224,7 +250,7 @@ def _shorten(
     for trial in range(KL_TRIALS):
         progress("measuring the step", trial, KL_TRIALS)
         _move(parameters, start, end, share)
-        kl = _sequence_kl(policy, measured, pack_budget, halt)
+        kl = sum(crew.gather(_sequence_kl(policy, crew.mine(measured), pack_budget, halt))) / len(measured)
         if kl <= kl_budget:
             best, best_kl = share, kl
             if share == 1.0 or kl >= 0.7 * kl_budget:
@@ -245,7 +271,7 @@ def _move(parameters: Sequence[Tensor], start: Sequence[Tensor], end: Sequence[T
 
 
 def _sequence_kl(policy: Policy, items: Sequence[_Item], pack_budget: int, halt: Event) -> float:
-    """Mean of KL(serving‖candidate) summed over a draw's tokens, each at most KL_CAP; without one: the written text's."""
+    """Sum of KL(serving‖candidate) over each draw's tokens, each draw at most KL_CAP; without one: the written text's."""
     total = 0.0
     with torch.inference_mode():
         for part in _parts(items, pack_budget):
@@ -258,7 +284,18 @@ def _sequence_kl(policy: Policy, items: Sequence[_Item], pack_budget: int, halt:
             each = token_kl(policy.logits(rows), found)
             for sequence in torch.split(each, [len(text) for text in texts]):
                 total += min(float(sequence.sum()), KL_CAP)
-    return total / len(items)
+    return total
+
+
+def _everyones(states: dict[int, tuple[Tensor, Tensor]], crew: Crew, device: torch.device) -> dict[int, tuple[Tensor, Tensor]]:
+    """References of all, by the sample's number. Where a sample's two are one tensor, they stay that."""
+    sent = {number: (base.cpu(), None if live is base else live.cpu()) for number, (base, live) in states.items()}
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+    for theirs in crew.gather(sent):
+        for number, (base, live) in theirs.items():
+            here = base.to(device)
+            found[number] = here, here if live is None else live.to(device)
+    return found
 
 
 def exposure(samples: Sequence[Sample]) -> list[float]:
@@ -283,13 +320,17 @@ def _parts(batch: Sequence[_Item], budget: int) -> list[list[_Item]]:
     """Split a batch into forward passes of at most `budget` tokens (one sample at least)."""
     parts: list[list[_Item]] = []
     size = 0
-    for item in sorted(batch, key=lambda item: item.tree.length):
+    for item in sorted(batch, key=_length):
         if not parts or size + item.tree.length > budget:
             parts.append([])
             size = 0
         parts[-1].append(item)
         size += item.tree.length
     return parts
+
+
+def _length(item: _Item) -> int:
+    return item.tree.length
 
 
 def _inputs(policy: Policy, items: Sequence[_Item], logits: Tensor, drift: float) -> LossInputs:

@@ -51,6 +51,10 @@ class Settings(BaseModel):
     shadow_places: int = Field(default=40, ge=0, le=1000)
     """Places of the day at which such a version is drawn with before that, unseen and only while nobody waits for the engine; 0:
     none."""
+    processes: int = Field(default=0, ge=0, le=64)
+    """That train together (torchrun); 0: one for each GPU, one where there is none."""
+    metrics: Literal["off", "tensorboard"] = "off"
+    """Where the metrics of each training step go, besides the run's folder."""
     reward_model: Literal["trees", "lora"] = "trees"
     """From what the show policy learns: `trees` on cheap features, or `lora`, a head on the base from which they are distilled,
     which on a CPU can cost more than the night's training."""
