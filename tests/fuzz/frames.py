@@ -12,8 +12,8 @@ from typing import Any
 
 REQUESTS = (
     "textDocument/inlineCompletion", "textDocument/completion", "textDocument/codeAction", "codeAction/resolve", "tacit/rate",
-    "tacit/counters", "workspace/executeCommand", "tacit/chat", "completionItem/resolve", "initialize", "no/such", "$/no",
-    "window/logMessage",
+    "tacit/counters", "workspace/executeCommand", "tacit/chat", "tacit/applyBlock", "completionItem/resolve", "initialize",
+    "no/such", "$/no", "window/logMessage",
 )  # fmt: skip
 NOTIFICATIONS = (
     "textDocument/didOpen", "textDocument/didSave", "textDocument/didClose", "textDocument/didShowCompletion",
@@ -141,6 +141,7 @@ class Round:
                 ("textDocument/codeAction", {"textDocument": document, "range": span, "context": {"diagnostics": [reported]}}),
                 ("codeAction/resolve", {"title": "Fix", "data": question}),
                 ("workspace/executeCommand", {"command": draw.choice(("tacit.fix", "tacit.explain")), "arguments": [question]}),
+                ("tacit/applyBlock", {"block": draw.choice((0, 1, -1)), "textDocument": document, "range": span}),
                 (
                     "tacit/chat",
                     {**chat, "partialResultToken": draw.choice(("p", None)), "workDoneToken": draw.choice(("w", None))},
