@@ -28,7 +28,7 @@ OPTIONS = {
     "learning": "on", "startServer": False, "debugDeadlineMs": 120_000, "deadlineMs": 60_000, "snippetTokens": 600,
     "eagerness": "eager", "prefetch": False,
 }  # fmt: skip
-TOOLS = {"git", "prlimit", "ty", "gcc", "g++", "clang", "javac", "tsc", "node", "go", "gopls", "rustc", "cargo", "bwrap"}
+TOOLS = {"git", "prlimit", "ty", "gcc", "g++", "clang", "javac", "node", "go", "rustc", "bwrap"}
 """Programs that server and language server may start, none of them because of an answer."""
 COMMANDS = {"tacit.fix", "tacit.explain", "tacit.accepted"}
 WRITES = {"os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "shutil.rmtree"}
