@@ -1,20 +1,26 @@
 """Which adapter answers whom: a project's own, else the shared one, else the base; and what going back means for each."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from recorded import exported, suggested
 from test_adapters import BASE, FakeEngine, write
 
-from tacit.protocol.adapters import SHARED, CanaryInfo
+from tacit.protocol.adapters import MANIFEST, SHARED, CanaryInfo
 from tacit.protocol.completion import BASE_POLICY
 from tacit.protocol.errors import Conflict
 from tacit.protocol.home import Home
 from tacit.server.adapters import Adapters
 from tacit.server.canary import chosen
+from tacit.server.export import project_infos
+from tacit.server.ingest import store_events
 from tacit.server.routing import Routes
+from tacit.server.schedule import together
 from tacit.server.settings import Settings
+from tacit.server.sharing import share
 from tacit.server.store.store import Store
 
 ONE, OTHER = "dir-0000000000000001", "dir-0000000000000002"
@@ -141,3 +147,87 @@ async def test_a_canary_beside_the_shared_one_begins_anew_when_that_moves(home: 
     assert await adapters.rollback(SHARED, "completion") == shared
     assert {found.adapter: found.live for found in await adapters.canaries()} == {tried: shared, beside_own: own}
     assert {found.adapter: found.live for found in adapters.tried_now()} == {tried: shared, beside_own: own}
+
+
+# Which projects share.
+
+
+def reseal(home: Home, name: str, projects: tuple[str, ...]) -> None:
+    """As if it had been learned from these."""
+    path = home.adapters / name / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), "projects": projects}))
+
+
+async def test_a_project_that_is_kept_out_is_not_served_and_takes_back_what_it_gave(home: Home, store: Store) -> None:
+    adapters = await attached(home, store)
+    clean, mixed, newer = (write(home, number, project=SHARED) for number in (1, 2, 3))
+    own, of_other = write(home, 4, project=ONE), write(home, 5, project=OTHER)
+    reseal(home, clean, (OTHER,))
+    reseal(home, mixed, (ONE, OTHER))
+    reseal(home, newer, (ONE, OTHER))
+    # Gone on from the shared one: what ONE gave is in it, too.
+    reseal(home, of_other, (ONE, OTHER))
+    for name in (clean, mixed, own, of_other):
+        await adapters.promote(name)
+    await adapters.try_out(newer)
+    assert set(await share(adapters, home.adapters, ONE, shares=False)) == {newer, mixed, of_other}
+    for found in (adapters, await attached(home, store)):
+        # Its own stays; all others are served by what has not learned from it.
+        assert found.policy(ONE, "completion") == own
+        assert found.policy(OTHER, "completion") == clean
+        assert found.tried_now() == () and not found.routes().shares(ONE)
+    await adapters.rollback(ONE, "completion")
+    assert adapters.policy(ONE, "completion") == BASE_POLICY
+    assert await share(adapters, home.adapters, ONE, shares=True) == []
+    assert adapters.policy(ONE, "completion") == clean
+
+
+async def test_an_old_manifest_is_of_its_own_project(home: Home, store: Store) -> None:
+    adapters = await attached(home, store)
+    name = write(home, 1, project=OTHER)
+    await adapters.promote(name)
+    assert await share(adapters, home.adapters, ONE, shares=False) == []
+    assert adapters.policy(OTHER, "completion") == name
+
+
+@pytest.mark.parametrize("settings", [{"share_between_projects": False}, {"listen": "127.0.0.1:8080"}])
+async def test_turned_off_or_with_a_team_nobody_is_served_by_a_shared_one(
+    settings: dict[str, object], home: Home, store: Store
+) -> None:
+    adapters = Adapters(home, Settings.model_validate(settings), store)
+    await adapters.attach(FakeEngine(), BASE)
+    await adapters.promote(write(home, 1, project=SHARED))
+    assert adapters.policy(OTHER, "completion") == BASE_POLICY
+
+
+async def test_what_is_shared_is_what_shares(home: Home, store: Store) -> None:
+    await store_events(store, [suggested(project=project) for project in (ONE, OTHER, "third", SHARED)])
+    await store_events(store, [suggested(project="of-a-team")], "ann")
+    adapters = await attached(home, store)
+
+    async def given() -> set[str]:
+        return {record.suggestion.project for record in await exported(store, SHARED)}
+
+    assert await given() == {ONE, OTHER, "third"}
+    await share(adapters, home.adapters, OTHER, shares=False)
+    assert await given() == {ONE, "third"}
+    infos = await store.read(lambda session: project_infos(session, adapters.routes()))
+    assert {info.project: info.shares for info in infos}[OTHER] is False
+
+
+@pytest.mark.parametrize(
+    ("projects", "apart", "own", "wanted"),
+    [
+        ([ONE, OTHER], [], [], True),
+        ([ONE, OTHER], [], [ONE], True),
+        ([ONE, OTHER], [], [ONE, OTHER], False),
+        ([ONE, OTHER], [OTHER], [], False),
+        ([ONE, SHARED], [], [], False),
+        ([], [], [], False),
+    ],
+)
+def test_it_is_learned_where_several_share_and_one_has_none(
+    projects: list[str], apart: list[str], own: list[str], wanted: bool
+) -> None:
+    served = {(project, "completion"): ["x@000001"] for project in own} | {(OTHER, "debug"): ["y@000001"]}
+    assert together(projects, frozenset(apart), served, "completion") is wanted

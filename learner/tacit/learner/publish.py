@@ -19,11 +19,19 @@ from tacit.protocol.home import Home
 
 
 def publish(
-    home: Home, run: RunInfo, candidate: Path, report: Mapping[str, Any], lineage: Iterable[str], base: str, tokenizer: str
+    home: Home,
+    run: RunInfo,
+    candidate: Path,
+    report: Mapping[str, Any],
+    lineage: Iterable[str],
+    base: str,
+    tokenizer: str,
+    projects: Iterable[str] = (),
 ) -> Path:
     """Write `adapters/NAME` from the candidate's PEFT files. Conflict if the name exists: names are never reused.
 
-    lineage: ids of the suggestions it was trained on. base, tokenizer: sha256 of the GGUF file and of the vocabulary.
+    lineage: ids of the suggestions it was trained on. base, tokenizer: sha256 of the GGUF file and of the vocabulary. projects:
+    whose suggestions they are; empty: the run's own.
     """
     folder = home.adapters / run.adapter
     if folder.exists():
@@ -42,6 +50,7 @@ def publish(
             task=run.task,
             run_id=run.id,
             parent=run.parent,
+            projects=tuple(sorted({*projects} or {run.project})),
             base_sha256=base,
             tokenizer_sha256=tokenizer,
             created_at=datetime.now(UTC),

@@ -20,7 +20,7 @@ from threading import Event
 from typing import Any, Literal, TypeVar
 
 from tacit.learner import report as reporting
-from tacit.learner import soundness
+from tacit.learner import soundness, together
 from tacit.learner.checkpoint import discard
 from tacit.learner.debug_samples import verdict_of
 from tacit.learner.gate import FORGETTING, MIN_HELD_OUT, Check, nothing_logged, tried_on
@@ -33,7 +33,7 @@ from tacit.learner.show_policy import Choice, refit
 from tacit.learner.soundness import Log
 from tacit.learner.train import Stopped, TrainSettings
 from tacit.learner.trial import Step, TrialSettings
-from tacit.protocol.adapters import ProbeRequest, RunInfo, RunRequest, RunState, RunUpdate
+from tacit.protocol.adapters import SHARED, ProbeRequest, RunInfo, RunRequest, RunState, RunUpdate
 from tacit.protocol.client import TacitClient
 from tacit.protocol.completion import BASE_POLICY, Task
 from tacit.protocol.errors import BadRequest, Conflict, ModelUnavailable, Refused, TacitError
@@ -221,7 +221,8 @@ async def _learn(
     lineage = learned | {copy for name in learned for copy in log.copies.get(name, ())} | _lineage(home, run.parent)
     published = {**report, "state": "published", "summary": message}
     tokenizer = await steps.do(night.tokenizer.digest)
-    folder = publish(home, run, candidate, published, lineage, model.sha256, tokenizer)
+    projects = {one.suggestion.project for one in records} | together.learned_from(home, run.parent)
+    folder = publish(home, run, candidate, published, lineage, model.sha256, tokenizer, projects)
     try:
         remark = await hand_over(client, run.adapter, canary=bool(share))
     except Refused as error:
@@ -312,6 +313,9 @@ async def _engine(client: TacitClient) -> None:
 async def _dry_run(client: TacitClient, home: Home, options: LearnOptions) -> Outcome:
     info = next((one for one in await client.projects() if one.project == options.project), None)
     served = {"completion": info.policy_version, "debug": info.debug_policy_version} if info is not None else {}
+    if options.project == SHARED:
+        status = await client.status()
+        served = {"completion": status.shared, "debug": status.shared_debug}
     parent = served.get(options.task, BASE_POLICY)
     log = await _fresh(client, home, options, parent)
     labelled = sum(verdict_of(record).labelled for record in log.fresh)
@@ -330,11 +334,16 @@ async def _fresh(client: TacitClient, home: Home, options: LearnOptions, parent:
     """What the parent has not learned from: a line of adapters learns from each draw once."""
     unreadable: list[str] = []
     records = [record async for record in client.export(options.project, options.task, unreadable=unreadable.append)]
+    said: tuple[str, ...] = ()
+    if options.project == SHARED:
+        own = together.with_their_own(await client.adapters(), options.task)
+        records, said = together.given(records, own, options.min_samples)
     log = soundness.sound(records, _lineage(home, parent), datetime.now(UTC))
+    log = replace(log, remarks=(*said, *log.remarks))
     if not unreadable:
         return log
-    said = f"{len(unreadable)} stored suggestions cannot be read and were left out (the first: {unreadable[0]})."
-    return replace(log, remarks=(said, *log.remarks))
+    odd = f"{len(unreadable)} stored suggestions cannot be read and were left out (the first: {unreadable[0]})."
+    return replace(log, remarks=(odd, *log.remarks))
 
 
 def _lineage(home: Home, version: str) -> set[str]:

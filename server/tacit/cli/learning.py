@@ -168,6 +168,24 @@ def status(as_json: AsJson = False) -> None:
 
 
 @adapters.command()
+def share(
+    on: Annotated[bool, typer.Option("--on/--off", help="Off: it neither gives to what projects share nor gets from it.")],
+    project: Project = "",
+    as_json: AsJson = False,
+) -> None:
+    """Whether a project takes part in the adapters that projects share. Off: those that have learned from it are withdrawn."""
+    chosen = project or _here()
+    withdrawn = _ask(lambda client: client.share(chosen, on))
+    if as_json:
+        typer.echo(json.dumps({"project": chosen, "shares": on, "withdrawn": withdrawn}))
+        return
+    name = f"Project {project}" if project else f"The project in {Path.cwd()}"
+    typer.echo(f"{name} {'takes part in' if on else 'is kept out of'} what projects share.")
+    for gone in withdrawn:
+        typer.echo(f"{gone} had learned from it and was withdrawn.")
+
+
+@adapters.command()
 def rollback(project: Project = "", task: OfTask = "completion", as_json: AsJson = False) -> None:
     """Withdraw the version that is being tried; without one, go back to what served before. Project `shared`: what serves every
     project without an adapter of its own."""

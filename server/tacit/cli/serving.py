@@ -302,11 +302,12 @@ def _say_status(status: ServerStatus, console: "Console") -> None:
         console.print(f"! {notice}", markup=False)
     if status.projects:
         console.print()
-        projects = Table("project", "completions by", "debugging by", "suggestions", "decided", box=None, pad_edge=False)
+        names = ("project", "completions by", "debugging by", "suggestions", "decided", "shares")
+        projects = Table(*names, box=None, pad_edge=False)
         for project in status.projects:
             projects.add_row(
                 project.project, project.policy_version, project.debug_policy_version, f"{project.suggestions:,}",
-                f"{project.labelled:,}",
+                f"{project.labelled:,}", "yes" if project.shares else "no",
             )  # fmt: skip
         console.print(projects)
         console.print(

@@ -50,6 +50,8 @@ class Manifest(Wire):
     run_id: str
     parent: str
     """policy_version that training continued from: `base` or an adapter's name."""
+    projects: tuple[str, ...] = ()
+    """Those that it learned from, itself and by its ancestors; empty in manifests that were written before this was: its own."""
     base_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Of the base model's GGUF file."""
     tokenizer_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -238,6 +240,8 @@ class ProjectInfo(Wire):
     """What completes there: its own adapter, else the shared one, else the base."""
     debug_policy_version: str = BASE_POLICY
     """The same for fixes, explanations and chat."""
+    shares: bool = True
+    """The shared adapters learn from it, and serve it where it has none of its own."""
 
 
 class ServerStatus(Wire):

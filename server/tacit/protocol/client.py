@@ -226,6 +226,12 @@ class TacitClient:
         """Draw at a place with a shadow and with what serves. Conflict: it is none any more, or somebody wants the engine."""
         return await self._post("/v1/canaries/draw", request, ShadowAnswer, timeout=600)
 
+    async def share(self, project: str, shares: bool) -> list[str]:
+        """Whether the shared adapters learn from a project and serve it. Returns what was withdrawn because it no longer does."""
+        path = f"/v1/projects/{quote(project, safe='')}/sharing"
+        answer = await self._request("POST", path, params={"shares": str(shares).lower()}, timeout=600)
+        return [str(name) for name in answer.json()["withdrawn"]]
+
     async def rollback(self, project: str, task: Task = "completion") -> str:
         """Go back to what served before; returns the policy_version that serves now."""
         answer = await self._request("POST", "/v1/rollback", params={"project": project, "task": task}, timeout=600)

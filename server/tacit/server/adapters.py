@@ -31,7 +31,7 @@ from tacit.protocol.adapters import (
 from tacit.protocol.completion import Task
 from tacit.protocol.errors import Conflict, EngineUnavailable, NotFound, Refused, TacitError
 from tacit.protocol.home import Home
-from tacit.server import canary, history, inventory, routing, verifying
+from tacit.server import canary, history, inventory, routing, sharing, verifying
 from tacit.server.engine.interface import Engine
 from tacit.server.history import Key
 from tacit.server.routing import Routes
@@ -48,7 +48,8 @@ class Adapters:
         self._store = store
         self._engine: Engine | None = None
         self._base_sha256 = ""
-        self._routes = Routes()
+        # A team's server has projects of many people.
+        self._routes = Routes(sharing=settings.share_between_projects and not settings.listen)
         self._failures: Counter[str] = Counter()
         """Of a canary, in a row."""
         self._in_use: Counter[str] = Counter()
@@ -104,7 +105,7 @@ class Adapters:
         self._engine, self._base_sha256 = engine, base_sha256
         self._routes.clear()
         self.notices.clear()
-        stacks = await self._store.read(history.stacks)
+        stacks, self._routes.apart = await self._store.read(lambda session: (history.stacks(session), sharing.apart(session)))
         # The shared ones first: they are what a project is left with whose own adapter fails.
         for key in sorted(stacks, key=lambda key: key[0] != SHARED):
             await self._load_first_good(engine, key, stacks[key])
@@ -201,7 +202,7 @@ class Adapters:
             manifest = await self._verified(name)
             key = (manifest.project, manifest.task)
             self._check_not_serving(key, name)
-            places = self._shadow_places(manifest.task)
+            places = canary.places_of_a_shadow(self._settings, manifest.task)
             async with self._brought_in(manifest), self._moving:
                 # Again: while it was loaded, a rollback may have changed what serves.
                 self._check_not_serving(key, name)
@@ -228,10 +229,6 @@ class Adapters:
             log.info("project %s (%s): %s %s", *key, name, what)
             await self._clean_up(key)
         return found
-
-    def _shadow_places(self, task: str) -> int:
-        """At how many places a version is drawn with unseen; 0: at none. With one stream it would cost others their cache."""
-        return self._settings.shadow_places if task == "completion" and self._settings.streams > 1 else 0
 
     def _check_not_serving(self, key: Key, name: str) -> None:
         if self._routes.serving.get(key) == name:
@@ -346,7 +343,7 @@ class Adapters:
             if not stack:
                 raise routing.nothing_to_go_back_from(project, task, await self._would_serve(project, task))
             # What serves is the top of the history, or below it where the top could not be loaded.
-            top = len(stack) if self._engine is None else _height(stack, self._routes.serving.get(key))
+            top = len(stack) if self._engine is None else history.height(stack, self._routes.serving.get(key))
             left = await self._usable(stack[: max(0, top - 1)])
             again = self._routes.begun_again({key: stack[left - 1] if left else None})
 
@@ -365,11 +362,20 @@ class Adapters:
         log.info("project %s (%s) was rolled back to %s", project, task, target)
         return target
 
+    async def set_apart(self, project: str, apart: bool) -> None:
+        """Whether the shared adapters leave a project alone, on the disk and from now on. `sharing.share` does the rest."""
+        self._attached()
+        async with self._moving:
+            await self._store.write(lambda session: sharing.set_apart(session, project, apart))
+            again = self._routes.set_apart(await self._store.read(sharing.apart))
+            await self._store.write(lambda session: canary.keep(session, *again))
+
     async def _would_serve(self, project: str, task: Task) -> str:
         """What serves; without an engine, what will by the history."""
         if self._engine is not None:
             return self.policy(project, task)
-        return routing.from_history(await self._store.read(history.stacks), self._routes.apart).policy(project, task)
+        stacks, apart = await self._store.read(lambda session: (history.stacks(session), sharing.apart(session)))
+        return routing.from_history(stacks, apart, self._routes.sharing).policy(project, task)
 
     async def _usable(self, stack: Sequence[str]) -> int:
         """How much of this history is left if those on top go that the engine neither has nor takes."""
@@ -442,8 +448,3 @@ class Adapters:
                 task = asyncio.create_task(self._engine.drop(name))
                 self._dropping.add(task)
                 task.add_done_callback(self._dropping.discard)
-
-
-def _height(stack: Sequence[str], name: str | None) -> int:
-    """How much of the history lies at or below `name`; 0: it is not in it."""
-    return next((at for at in range(len(stack), 0, -1) if stack[at - 1] == name), 0)

@@ -54,6 +54,7 @@ from tacit.server.runs import Runs
 from tacit.server.schedule import Schedule
 from tacit.server.settings import Settings
 from tacit.server.shadowing import draw_both
+from tacit.server.sharing import share
 from tacit.server.store.store import Store, count_events
 from tacit.server.team import routes as team
 from tacit.server.team import scope
@@ -256,6 +257,11 @@ def _runs_and_adapters(app: FastAPI, parts: Parts) -> None:
             raise
         finally:
             parts.metrics.shadow_draws.labels(outcome).inc()
+
+    @app.post("/v1/projects/{project}/sharing")
+    async def share_project(project: str, shares: bool) -> dict[str, list[str]]:
+        """Whether the shared adapters learn from a project and serve it; answers what was withdrawn because it no longer does."""
+        return {"withdrawn": await share(parts.adapters, parts.home.adapters, project, shares)}
 
     @app.post("/v1/rollback")
     async def rollback(project: str = Query(max_length=64), task: Task = "completion") -> dict[str, str]:

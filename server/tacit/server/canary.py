@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select
 from tacit.protocol.adapters import UNDER_WAY, CanaryEnd, CanaryInfo, CanaryJudgement
 from tacit.protocol.errors import Conflict
 from tacit.server.history import Key
+from tacit.server.settings import Settings
 from tacit.server.store.store import set_value
 from tacit.server.store.tables import MetaRow
 
@@ -26,6 +27,11 @@ def chosen(session_id: str, adapter: str, share: float) -> bool:
     """Is this session answered by the canary? Always the same answer; each canary meets other sessions."""
     digest = sha256(f"{adapter}\0{session_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
+def places_of_a_shadow(settings: Settings, task: str) -> int:
+    """At how many places a version is drawn with unseen; 0: at none. With one stream it would cost others their cache."""
+    return settings.shadow_places if task == "completion" and settings.streams > 1 else 0
 
 
 def judged(canary: CanaryInfo | None, judgement: CanaryJudgement) -> CanaryInfo:

@@ -5,13 +5,14 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from datetime import datetime
 
-from sqlalchemy import bindparam, text, tuple_
+from sqlalchemy import ColumnElement, bindparam, text, tuple_
 from sqlmodel import Session, col, select
 
 from tacit.protocol.adapters import SHARED, ProjectInfo
 from tacit.protocol.completion import Task
 from tacit.protocol.errors import BadRequest, NotFound
 from tacit.server.routing import Routes
+from tacit.server.sharing import apart
 from tacit.server.store.store import Store, milliseconds
 from tacit.server.store.tables import EventRow, SuggestionRow
 
@@ -48,7 +49,8 @@ def _page(
     page = (
         select(SuggestionRow.id, SuggestionRow.at_ms, EventRow.body)
         .join(EventRow, col(EventRow.id) == SuggestionRow.event_id)
-        .where(SuggestionRow.project == project, SuggestionRow.task == task, EventRow.received_ms >= first_ms)
+        .where(SuggestionRow.task == task, EventRow.received_ms >= first_ms)
+        .where(*_of(session, project))
         .order_by(col(SuggestionRow.at_ms), col(SuggestionRow.id))
         .limit(PAGE)
     )
@@ -72,6 +74,13 @@ def _page(
     lines = "".join(f'{{"suggestion":{body},"events":[{",".join(events[id_])}]}}\n' for id_, _, body in suggestions)
     last = suggestions[-1]
     return lines.encode(), (last[1], last[0]) if len(suggestions) == PAGE else None
+
+
+def _of(session: Session, project: str) -> tuple[ColumnElement[bool], ...]:
+    """Which suggestions are a project's. Of SHARED: those of every project that shares, and of no user of a team."""
+    if project != SHARED:
+        return (col(SuggestionRow.project) == project,)
+    return col(SuggestionRow.project).not_in([*apart(session), SHARED]), col(SuggestionRow.owner) == ""
 
 
 def record_of(session: Session, name: str, owner: str | None = None) -> bytes:
@@ -124,6 +133,7 @@ def project_infos(session: Session, routes: Routes, owner: str | None = None) ->
             labelled=counts.get(name, (0, 0))[1],
             policy_version=routes.policy(name, "completion"),
             debug_policy_version=routes.policy(name, "debug"),
+            shares=routes.shares(name),
         )
         for name in names
     )

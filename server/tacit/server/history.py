@@ -1,6 +1,6 @@
 """The history of adapters as rows: which exist, what served when. Reads and writes within the session it is given."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import get_args
@@ -29,6 +29,11 @@ def stacks(session: Session) -> dict[Key, list[str]]:
         elif stack and stack[-1] == change.adapter:
             stack.pop()
     return {key: stack for key, stack in found.items() if stack}
+
+
+def height(stack: Sequence[str], name: str | None) -> int:
+    """How much of the history lies at or below `name`; 0: it is not in it."""
+    return next((at for at in range(len(stack), 0, -1) if stack[at - 1] == name), 0)
 
 
 def versions(session: Session, key: Key) -> list[str]:

@@ -20,13 +20,18 @@ class Routes:
     """Those under way and loaded."""
     apart: frozenset[str] = frozenset()
     """Projects that share nothing: the shared adapter neither learns from them nor answers them."""
+    sharing: bool = True
+    """False: none does."""
 
     def keys(self, project: str | None, task: str) -> tuple[Key, ...]:
         """Where an adapter for this project may come from, in the order in which it is asked."""
         if not project:
             return ()
         own = (project, task)
-        return (own,) if project == SHARED or project in self.apart else (own, (SHARED, task))
+        return (own, (SHARED, task)) if project != SHARED and self.shares(project) else (own,)
+
+    def shares(self, project: str) -> bool:
+        return self.sharing and project not in self.apart
 
     def policy(self, project: str | None, task: str) -> str:
         """The policy_version of sessions that try nothing out."""
@@ -45,12 +50,24 @@ class Routes:
     def begun_again(self, moved: Mapping[Key, str | None]) -> list[CanaryInfo]:
         """Canaries, of other keys than those, that would be compared with another version once these keys are served so."""
         serving = {key: name for key, name in {**self.serving, **moved}.items() if name is not None}
-        after = Routes(serving, {}, self.apart)
+        after = Routes(serving, {}, self.apart, self.sharing)
         return [
             canary.begun_again(found, live)
             for key, found in self.canaries.items()
             if key not in moved and (live := after.policy(found.project, found.task)) != self.policy(found.project, found.task)
         ]
+
+    def set_apart(self, projects: frozenset[str]) -> list[CanaryInfo]:
+        """These share nothing from now on. Returned: canaries that are compared with another version now, begun anew."""
+        before = {key: self.policy(*key) for key in self.canaries}
+        self.apart = projects
+        again = [
+            canary.begun_again(found, self.policy(*key))
+            for key, found in self.canaries.items()
+            if self.policy(*key) != before[key]
+        ]
+        self.restart(again)
+        return again
 
     def restart(self, canaries: Iterable[CanaryInfo]) -> None:
         for found in canaries:
@@ -69,16 +86,16 @@ class Routes:
         return "retired" if served else "published"
 
     def copy(self) -> "Routes":
-        return Routes(dict(self.serving), dict(self.canaries), self.apart)
+        return Routes(dict(self.serving), dict(self.canaries), self.apart, self.sharing)
 
     def clear(self) -> None:
         self.serving.clear()
         self.canaries.clear()
 
 
-def from_history(stacks: Mapping[Key, list[str]], apart: frozenset[str]) -> Routes:
+def from_history(stacks: Mapping[Key, list[str]], apart: frozenset[str], sharing: bool) -> Routes:
     """Who would serve whom, were everything loaded."""
-    return Routes({key: stack[-1] for key, stack in stacks.items()}, {}, apart)
+    return Routes({key: stack[-1] for key, stack in stacks.items()}, {}, apart, sharing)
 
 
 def nothing_to_go_back_from(project: str, task: str, serving: str) -> Conflict:

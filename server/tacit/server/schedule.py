@@ -10,21 +10,23 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import cast, get_args
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 from sqlmodel import select
 
-from tacit.protocol.adapters import UNDER_WAY
+from tacit.protocol.adapters import SHARED, UNDER_WAY
 from tacit.protocol.completion import Task
 from tacit.protocol.errors import TacitError
 from tacit.protocol.home import Home
 from tacit.server.canary import all_kept
+from tacit.server.history import Key, stacks
 from tacit.server.runs import Runs
 from tacit.server.settings import Settings, unusable
+from tacit.server.sharing import apart
 from tacit.server.store.store import Store
 from tacit.server.store.tables import SuggestionRow
 
@@ -127,7 +129,8 @@ class Schedule:
         return min((time for time in times if time is not None), default=None)
 
     async def night(self) -> None:
-        """Learn for each project that has suggestions, one after the other; first completions, then answers about errors."""
+        """Learn for each project that has suggestions, one after the other; first completions, then answers about errors. After
+        them, for those that share."""
         try:
             # Before the work: a night that ends badly is not tried again and again.
             await self._store.put(UNENDED, str(await self._unended() + 1))
@@ -137,7 +140,9 @@ class Schedule:
         except TacitError as error:
             log.error("the learner was not started: %s", error)
             return
-        for project, task in found:
+        for project, task in [*found, *((SHARED, task) for task in get_args(Task))]:
+            if project == SHARED and not await self._shared_is_wanted(task):
+                continue
             await self._learn(project, cast(Task, task))
             if self._stopping:
                 return
@@ -145,6 +150,19 @@ class Schedule:
             await self._store.put(UNENDED, "0")
         except TacitError as error:
             log.error("the end of the night was not written down: %s", error)
+
+    async def _shared_is_wanted(self, task: str) -> bool:
+        """Are there several projects that share, and one among them that has no adapter of its own?"""
+        if not self._settings.share_between_projects or self._settings.listen:
+            return False
+        mine = select(SuggestionRow.project).where(SuggestionRow.task == task, SuggestionRow.owner == "").distinct()
+        try:
+            return await self._store.read(
+                lambda session: together(session.exec(mine).all(), apart(session), stacks(session), task)
+            )
+        except TacitError as error:
+            log.error("what projects share was not learned: %s", error)
+            return False
 
     async def look_at_canaries(self) -> None:
         """Let shadows be drawn with and feedback on canaries be read, if there are any, by a process of its own: rewards are the
@@ -211,6 +229,12 @@ class Schedule:
             return
         if gone:
             log.info("%d events older than %d days were deleted", gone, self._settings.retention_days)
+
+
+def together(projects: Iterable[str], apart: frozenset[str], served: Mapping[Key, object], task: str) -> bool:
+    """Is one of several projects that share without an adapter of its own? served: (project, task) of those that have one."""
+    sharing = set(projects) - apart - {SHARED}
+    return len(sharing) > 1 and any((project, task) not in served for project in sharing)
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

@@ -68,6 +68,8 @@ class Settings(BaseModel):
     """Events that one user of a team may send."""
     database_url: str = Field(default="", repr=False)
     """postgresql://USER@HOST:PORT/DATABASE; empty: SQLite in TACIT_HOME."""
+    share_between_projects: bool = True
+    """Projects with few suggestions learn together, and are served by what all of them taught. Never where a team is answered."""
     retention_days: int = Field(default=90, ge=1, le=3650)
     """Suggestions and events older than this are deleted."""
     keep_adapters: int = Field(default=5, ge=2, le=1000)

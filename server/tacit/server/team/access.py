@@ -38,6 +38,7 @@ ACCESS: dict[tuple[str, str], Who] = {
     ("GET", "/v1/canaries"): "operator",
     ("POST", "/v1/canaries/judge"): "operator",
     ("POST", "/v1/canaries/draw"): "operator",
+    ("POST", "/v1/projects/{project}/sharing"): "operator",
     ("POST", "/v1/rollback"): "operator",
     ("GET", "/v1/users"): "operator",
     ("POST", "/v1/users"): "operator",
