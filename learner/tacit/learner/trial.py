@@ -162,13 +162,7 @@ class Trial:
             ]
             if found[0] is not None and found[1] is not None:
                 places.append(gate.Names(sample.context.path, len(found[0]), len(found[1])))
-        seed = self._settings.seed
-        return [
-            gate.similarity(generated, seed),
-            gate.length(generated, seed),
-            gate.shown(generated),
-            gate.unresolved(places, seed),
-        ]
+        return self._compared(generated, places)
 
     def execution(self) -> list[gate.Check]:
         """Step 3."""
@@ -261,6 +255,15 @@ class Trial:
     def _read(self, sample: Sample) -> str:
         """The code that stands in a sample's prompt."""
         return f"{sample.context.prefix}\0{sample.context.suffix}"
+
+    def _compared(self, generated: Sequence[gate.Generated], places: Sequence[gate.Names]) -> list[gate.Check]:
+        seed = self._settings.seed
+        return [
+            gate.similarity(generated, seed),
+            gate.length(generated, seed),
+            gate.shown(generated),
+            gate.unresolved(places, seed),
+        ]
 
     def _prompt(self, context: Context) -> list[int]:
         return list(prompt_tokens(self._fim, context, self._tokenizer.encode))

@@ -64,13 +64,7 @@ class DebugTrial(Trial):
             found = [names.unresolved("", textwrap.dedent(code), "", known) for code in (answers.serving, answers.candidate)]
             if found[0] is not None and found[1] is not None:
                 places.append(gate.Names(sample.context.path, len(found[0]), len(found[1])))
-        seed = self._settings.seed
-        return [
-            gate.similarity(generated, seed),
-            gate.length(generated, seed),
-            gate.shown(generated),
-            gate.unresolved(places, seed),
-        ]
+        return self._compared(generated, places)
 
     def execution(self) -> list[gate.Check]:
         """Step 3: programs with a bug, mended by both policies and run."""

@@ -88,13 +88,7 @@ async def attempt(asking: Asking, task: Task, output: str, session: str, number:
 async def _answered(client: TacitClient, request: DebugRequest, answer: Answer) -> None:
     async with contextlib.aclosing(client.debug(request)) as chunks:
         async for chunk in chunks:
-            match chunk.kind:
-                case "edit":
-                    answer.proposal = chunk
-                case "withheld":
-                    answer.withheld = chunk
-                case "done":
-                    answer.done = chunk
+            answer.take(chunk)
 
 
 def told(task: Task, made: Attempt, at: datetime) -> list[Event]:

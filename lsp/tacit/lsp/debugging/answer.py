@@ -18,7 +18,7 @@ from tacit.protocol.plain_text import visible
 from tacit.protocol.redaction import mask, redact
 
 if TYPE_CHECKING:
-    from tacit.protocol.debugging import DebugRequest, Done, Proposal, Withheld
+    from tacit.protocol.debugging import DebugChunk, DebugRequest, Done, Proposal, Withheld
     from tacit.protocol.events import Suggested
 
 PREFIX_CHARS: Final = 3000
@@ -35,6 +35,16 @@ class Answer:
     proposal: "Proposal | None" = None
     withheld: "Withheld | None" = None
     done: "Done | None" = None
+
+    def take(self, chunk: "DebugChunk") -> None:
+        """What is not said on the way: the fix, or that there is none; the draws."""
+        match chunk.kind:
+            case "edit":
+                self.proposal = chunk
+            case "withheld":
+                self.withheld = chunk
+            case "done":
+                self.done = chunk
 
     @property
     def words(self) -> str:
@@ -75,12 +85,8 @@ async def ask(
                             piece = visible(chunk.text)
                             answer.text.append(piece)
                             on_text(piece)
-                        case "edit":
-                            answer.proposal = chunk
-                        case "withheld":
-                            answer.withheld = chunk
-                        case "done":
-                            answer.done = chunk
+                        case _:
+                            answer.take(chunk)
             finally:
                 await stream.aclose()
     except TimeoutError:
