@@ -52,6 +52,10 @@ def test_edits_make_the_new_text_of_the_old(old: str, new: str) -> None:
     assert (edits == ()) == (old == new)
 
 
+def test_a_reason_that_begins_with_code_is_told_as_it_stands() -> None:
+    assert read("> `c` is not defined; it is `b`.\n\n```python\nb\n```\n").reason == "`c` is not defined; it is `b`."
+
+
 def test_an_edit_is_as_small_as_the_change() -> None:
     old = "def f(values):\n    return sum(vlaues)\n"
     assert minimal_edits(old, old.replace("vlaues", "values")) == (Edit(31, 33, "al"),)

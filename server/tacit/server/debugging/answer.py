@@ -54,7 +54,7 @@ def complete(text: str) -> bool:
 
 def _one_line(text: str) -> str:
     for line in text.splitlines():
-        plain = _LABEL.sub("", line.strip().strip("#*`>- ")).strip()
+        plain = _LABEL.sub("", line.strip().strip("#*>- ")).strip()
         plain = _SENTENCE.split(plain, maxsplit=1)[0]
         if len(plain) > 3 and not plain.endswith(":"):
             return plain if len(plain) <= LONGEST_REASON else plain[: LONGEST_REASON - 1] + "…"
