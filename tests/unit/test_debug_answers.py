@@ -224,3 +224,12 @@ def test_nothing_is_read_after_the_first_code_block() -> None:
     text = "Reason.\n```python\nx = 1\n```\nAnd so on"
     ends = [end for end in range(len(text) + 1) if complete(text[:end])]
     assert ends[0] == text.index("And")
+
+
+def test_where_the_code_comes_first_the_sentence_below_it_is_read_as_well() -> None:
+    text = "Here it is:\n```python\nx = 1\n```\n\nThe value was wrong.\nAnd so on"
+    ends = [end for end in range(len(text) + 1) if complete(text[:end])]
+    assert ends[0] == text.index("And")
+    assert read(text[: ends[0]]).reason == "The value was wrong."
+    # Not for ever.
+    assert complete("```python\nx = 1\n```\n" + "\n" * 1000)

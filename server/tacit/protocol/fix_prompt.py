@@ -32,13 +32,17 @@ def said(output: str) -> str:
 
 
 def asked(language: str, code: str, function: str) -> str:
-    """code: what is to be written anew. function: the name of the one that it is; empty: it is none."""
+    """code: what is to be written anew. function: the name of the one that it is; empty: it is none.
+
+    The code is asked for first: small models that begin with a sentence often end with it, or repeat it until their room is full.
+    """
     what = f"the whole corrected function `{function}`" if function else "all of these lines, corrected,"
     return (
         f"{TO_CORRECT}{block(language, code)}\n\n"
-        f"First write one short sentence that says what is wrong. Then write {what} in one code block. "
-        "Change only what is needed to remove the problem, and keep everything else exactly as it is. "
-        "If an import is missing, write it above."
+        "Fix the bug. Change only what is needed to remove the problem, and keep everything else exactly as it is. "
+        "If an import is missing, write it above. "
+        f"Answer with {what} in one code block, and below it one short sentence that says what was wrong. "
+        "Begin with the code block."
     )
 
 

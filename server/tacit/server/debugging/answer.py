@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 LONGEST_REASON: Final = 200
+MOST_BELOW: Final = 400
+"""Characters below a code block in which a sentence is waited for."""
 _SENTENCE = re.compile(r"(?<=[^A-Z.][.!?])\s+(?=[A-Z`])")
 _LABEL = re.compile(r"^\W*(?:reason|problem|cause|the problem|fix|explanation|issue)[\s*]*:[\s*]*", re.IGNORECASE)
 
@@ -41,15 +43,19 @@ def read(text: str) -> Written:
     code = text[span[0] : span[1]]
     if not code.strip():
         raise UnusableAnswer("The code block of the answer is empty.")
-    # Behind it stands the fence that ends it, which is no sentence.
-    reason = _one_line(text[: span[0]]) or _one_line(text[span[1] :])
+    # Next to the code stand its fences, which are no sentences.
+    reason = _one_line(FENCE.split(text, maxsplit=1)[0]) or _one_line(text[span[1] :])
     return Written(reason, code if code.endswith("\n") else code + "\n")
 
 
 def complete(text: str) -> bool:
-    """Whether a code block has been closed: what follows is not read."""
+    """Whether a code block has been closed, and a sentence stands above it or below it: what follows is not read."""
     fences = list(FENCE.finditer(text))
-    return len(fences) >= 2 and text[fences[1].end() : fences[1].end() + 1] == "\n"
+    if len(fences) < 2 or text[fences[1].end() : fences[1].end() + 1] != "\n":
+        return False
+    below = text[fences[1].end() + 1 :]
+    # A line that has ended.
+    return bool(_one_line(text[: fences[0].start()]) or _one_line(below.rpartition("\n")[0]) or len(below) > MOST_BELOW)
 
 
 def _one_line(text: str) -> str:

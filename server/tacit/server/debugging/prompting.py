@@ -143,7 +143,7 @@ def retry(finding: str) -> Message:
     """What the model is told of an answer that did not pass."""
     return Message(
         role="user",
-        text=f"That does not work. {finding} Look again, and answer in the same form: one short sentence, then the code block.",
+        text=f"That does not work. {finding} Look again, and answer in the same form: the code block, then one short sentence.",
     )
 
 
