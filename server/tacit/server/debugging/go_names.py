@@ -4,6 +4,7 @@ No generator, test or C code of the workspace is run, no module is fetched. Comp
 where they lie by their content.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -52,7 +53,8 @@ def program() -> tuple[str, dict[str, str]] | None:
 
 async def said_of(texts: Sequence[str], path: str, workspace: str) -> list[tuple[Said, ...]] | str:
     """As `python_names.said_of`. Complaints about the file itself only."""
-    if (started := program()) is None:
+    # Beside the loop: the first call starts a process.
+    if (started := await asyncio.to_thread(program)) is None:
         return "There is no `go` here."
     if path.endswith("_test.go"):
         return "`go` compiles a test only to run it, and nothing of the workspace is run."

@@ -4,6 +4,7 @@ A build script and a procedural macro are code of the workspace or of what it de
 crate, so it can judge crates that need none but the standard library. Nothing is linked.
 """
 
+import asyncio
 import re
 import shutil
 import subprocess
@@ -53,7 +54,8 @@ def program() -> str | None:
 
 async def said_of(texts: Sequence[str], path: str, workspace: str) -> list[tuple[Said, ...]] | str:
     """As `python_names.said_of`. Complaints about the file itself only."""
-    if (rustc := program()) is None:
+    # Beside the loop: the first call starts a process.
+    if (rustc := await asyncio.to_thread(program)) is None:
         return "There is no `rustc` here."
     return await said_by("rustc", lambda shadow: _command(rustc, shadow), _reading, texts, path, workspace)
 
