@@ -50,6 +50,16 @@ async def check(text: str, place: str, changed: str, workspace: str = "", **chan
     return {one.name: one for one in found}
 
 
+async def test_blanks_alone_mend_nothing_but_what_a_linter_says_of_blanks() -> None:
+    changed = "\n".join(line + "  \n" if not line.strip() else line for line in TEXT.split("\n"))
+    asked = request_for(TEXT, "vlaue")
+    region, edits = around(TEXT, 0, 0, "python"), minimal_edits(TEXT, changed)
+    (refused,) = await Checker(asked.model_copy(update={"diagnostics": (), "trace": "x"}), TEXT, region).check(changed, edits)
+    assert changed != TEXT and refused.result == "failed" and "nothing but blanks" in refused.note
+    (first, *_) = await Checker(asked, TEXT, region).check(changed, edits)
+    assert first.result == "passed"
+
+
 async def test_a_good_fix_passes_and_says_what_was_not_checked(workspace: Path) -> None:
     before = {path: path.read_bytes() for path in workspace.rglob("*.py")}
     found = await check(TEXT, "vlaue", TEXT.replace("vlaue", "value"), str(workspace))

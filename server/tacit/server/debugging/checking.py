@@ -32,6 +32,9 @@ class Checker:
     async def check(self, changed: str, edits: Sequence[Edit], left: float = SECONDS) -> tuple[Check, ...]:
         """In the order in which they were made; the last is the one that failed, if one did. left: seconds that there are."""
         began = time.monotonic()
+        if edits and not self.request.diagnostics and checks.only_blanks(self.text, changed):
+            # A linter may complain of blanks; nothing else does.
+            return (Check(name="scope", result="failed", note="It changes nothing but blanks."),)
         found = [checks.scope(self.text, changed, self.region, edits, self.request.masked, self._unresolved())]
         if not checks.passed(found):
             return tuple(found)

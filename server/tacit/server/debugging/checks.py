@@ -77,6 +77,12 @@ def scope(
     return Check(name="scope", result="passed", note=f"It changes {lines} line{'s' if lines > 1 else ''} and hides nothing.")
 
 
+def only_blanks(text: str, changed: str) -> bool:
+    """Only empty lines and blanks at ends of lines differ."""
+    one, other = ([line.rstrip() for line in lines.splitlines() if line.strip()] for lines in (text, changed))
+    return one == other
+
+
 def parses(text: str, changed: str, language: str, *, whole: bool) -> Check:
     """Whether a grammar finds no more faults than before."""
     if language not in GRAMMARS:
