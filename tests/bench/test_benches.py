@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -9,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tacit.bench.postgresql_server import programs
+from tacit.cli import INTERRUPTED
 from tacit.cli.bench import bench
 
 # Read before each test's environment is cleaned.
@@ -32,6 +36,21 @@ def goals(report: dict[str, object]) -> dict[str, dict[str, float]]:
 
 def rows(report: dict[str, object]) -> dict[str, dict[str, float]]:
     return {row["what"]: row for row in report["rows"]}  # type: ignore[attr-defined]
+
+
+@pytest.mark.timeout(300)
+def test_a_bench_that_is_told_to_end_takes_its_servers_along(tiny_model: Path) -> None:
+    """By SIGTERM: in the background of a shell Ctrl-C does not reach it."""
+    command = [sys.executable, "-m", "tacit.cli", "bench", "swap", "--model", str(tiny_model)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as bench:
+        own = psutil.Process(bench.pid)
+        while not (started := [child for child in own.children(recursive=True) if "llama_child" in " ".join(child.cmdline())]):
+            assert bench.poll() is None, "it ended before it had an engine"
+            time.sleep(0.1)
+        bench.terminate()
+        assert bench.wait() == INTERRUPTED
+    gone, alive = psutil.wait_procs(started, timeout=60)
+    assert gone and not alive
 
 
 @pytest.mark.timeout(300)

@@ -5,6 +5,7 @@ command that was asked for is imported. A TacitError becomes one line on stderr 
 """
 
 import os
+import signal
 import sys
 
 DOCUMENTED_EXITS = """\
@@ -13,10 +14,15 @@ or another one is running; 5 refused; 6 storage full, damaged or away; 7 no mode
 understood; 130 interrupted."""
 
 INTERRUPTED = 130
+HAVE_SERVERS = ("bench", "simulate", "demo")
+"""Commands that start servers of their own for as long as they run."""
 
 
 def main() -> None:
     """The console script. Always ends by SystemExit."""
+    if sys.argv[1:2] and sys.argv[1] in HAVE_SERVERS:
+        # Started in the background of a shell, they are told by this signal alone: their servers are to end with them.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if sys.argv[1:2] == ["lsp"]:
             from tacit.lsp.main import main as language_server
