@@ -1,5 +1,6 @@
 """Which adapter answers whom: a project's own, else the shared one, else the base; and what going back means for each."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,9 +10,9 @@ import pytest
 from recorded import exported, suggested
 from test_adapters import BASE, FakeEngine, write
 
-from tacit.protocol.adapters import MANIFEST, SHARED, CanaryInfo
+from tacit.protocol.adapters import MANIFEST, SHARED, CanaryInfo, CanaryJudgement
 from tacit.protocol.completion import BASE_POLICY
-from tacit.protocol.errors import Conflict
+from tacit.protocol.errors import Conflict, Refused
 from tacit.protocol.home import Home
 from tacit.server.adapters import Adapters
 from tacit.server.canary import chosen
@@ -147,6 +148,16 @@ async def test_a_canary_beside_the_shared_one_begins_anew_when_that_moves(home: 
     assert await adapters.rollback(SHARED, "completion") == shared
     assert {found.adapter: found.live for found in await adapters.canaries()} == {tried: shared, beside_own: own}
     assert {found.adapter: found.live for found in adapters.tried_now()} == {tried: shared, beside_own: own}
+    # A look that was taken at what it was compared with before decides nothing.
+    late = CanaryJudgement(
+        project=OTHER, task="completion", adapter=tried, verdict="promote", message="Better.", started_at=first.started_at
+    )
+    with pytest.raises(Conflict, match="begun anew"):
+        await adapters.judge(late)
+    assert adapters.policy(OTHER, "completion") == shared
+    now = next(found for found in adapters.tried_now() if found.adapter == tried)
+    await adapters.judge(late.model_copy(update={"started_at": CanaryInfo.model_validate_json(now.model_dump_json()).started_at}))
+    assert adapters.policy(OTHER, "completion") == tried
 
 
 # Which projects share.
@@ -180,6 +191,44 @@ async def test_a_project_that_is_kept_out_is_not_served_and_takes_back_what_it_g
     assert adapters.policy(ONE, "completion") == BASE_POLICY
     assert await share(adapters, home.adapters, ONE, shares=True) == []
     assert adapters.policy(ONE, "completion") == clean
+
+
+@pytest.mark.parametrize("how", ["promote", "try out"])
+@pytest.mark.parametrize("when", ["before", "while it is loaded"])
+async def test_a_night_that_had_read_it_before_serves_nobody_afterwards(how: str, when: str, home: Home, store: Store) -> None:
+    engine = FakeEngine()
+    adapters = await attached(home, store, engine)
+    shared, own = write(home, 1, project=SHARED), write(home, 2, project=ONE)
+    reseal(home, shared, (ONE, OTHER))
+    reseal(home, own, (ONE, OTHER))
+    take = adapters.promote if how == "promote" else adapters.try_out
+    if when == "before":
+        await share(adapters, home.adapters, ONE, shares=False)
+        with pytest.raises(Refused, match=ONE):
+            await take(shared)
+    else:
+        engine.may_load.clear()
+        taken = asyncio.create_task(take(shared))
+        await engine.loading.wait()
+        await share(adapters, home.adapters, ONE, shares=False)
+        engine.may_load.set()
+        with pytest.raises(Refused, match=ONE):
+            await taken
+    assert shared not in engine.files and adapters.tried_now() == ()
+    assert adapters.policy(OTHER, "completion") == BASE_POLICY
+    await adapters.promote(own)
+    assert adapters.policy(ONE, "completion") == own
+
+
+async def test_a_restart_finishes_what_keeping_a_project_out_has_begun(home: Home, store: Store) -> None:
+    adapters = await attached(home, store)
+    shared = write(home, 1, project=SHARED)
+    reseal(home, shared, (ONE, OTHER))
+    await adapters.promote(shared)
+    await adapters.set_apart(ONE, True)
+    again = await attached(home, store)
+    assert again.policy(OTHER, "completion") == BASE_POLICY
+    assert any(ONE in notice for notice in again.notices.values())
 
 
 async def test_an_old_manifest_is_of_its_own_project(home: Home, store: Store) -> None:

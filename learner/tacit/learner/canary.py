@@ -61,6 +61,7 @@ def judgement(canary: CanaryInfo, result: Compared) -> CanaryJudgement:
         task=canary.task,
         adapter=canary.adapter,
         verdict=result.verdict,
+        started_at=canary.started_at,
         message=result.message,
         canary_stretches=result.canary,
         live_stretches=result.live,

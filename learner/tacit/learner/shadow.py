@@ -68,6 +68,7 @@ async def _tell(client: TacitClient, shadow: CanaryInfo, places: Sequence[Shadow
             task=shadow.task,
             adapter=shadow.adapter,
             verdict=watched.verdict,
+            started_at=shadow.started_at,
             message=watched.message,
             places=tuple(places),
         )

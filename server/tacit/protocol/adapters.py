@@ -163,6 +163,8 @@ class CanaryJudgement(Wire):
     adapter: str
     verdict: Literal["undecided", "canary", "promote", "rollback"]
     """canary: of a shadow, that it may answer some sessions. promote: of a canary, that it may answer all."""
+    started_at: datetime | None = None
+    """Of the comparison that this is about: one that has begun anew since is not judged by it. None: whichever there is."""
     message: str = Field(max_length=2000)
     canary_stretches: int = Field(default=0, ge=0)
     live_stretches: int = Field(default=0, ge=0)

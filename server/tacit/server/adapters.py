@@ -173,6 +173,8 @@ class Adapters:
             key = (manifest.project, manifest.task)
             if self._routes.serving.get(key) != name:
                 async with self._brought_in(manifest), self._moving:
+                    # Again: while it was loaded, a project may have been set apart.
+                    sharing.check(manifest, self._routes.apart)
                     again = self._routes.begun_again({key: name})
 
                     def move(session: Session) -> None:
@@ -204,8 +206,9 @@ class Adapters:
             self._check_not_serving(key, name)
             places = canary.places_of_a_shadow(self._settings, manifest.task)
             async with self._brought_in(manifest), self._moving:
-                # Again: while it was loaded, a rollback may have changed what serves.
+                # Again: while it was loaded, a rollback may have changed what serves, a project may have been set apart.
                 self._check_not_serving(key, name)
+                sharing.check(manifest, self._routes.apart)
                 found = CanaryInfo(
                     project=manifest.project,
                     task=manifest.task,
@@ -272,9 +275,11 @@ class Adapters:
             canary.keep(session, found)
             return found
 
-        found = await self._store.write(note)
-        if key in self._routes.canaries:
-            self._routes.canaries[key] = found
+        # Held, or what is begun meanwhile would be overwritten in memory by what was judged.
+        async with self._moving:
+            found = await self._store.write(note)
+            if key in self._routes.canaries:
+                self._routes.canaries[key] = found
         if judgement.verdict == "promote":
             await self.promote(found.adapter, judgement.message)
         elif judgement.verdict == "rollback":
@@ -420,7 +425,9 @@ class Adapters:
     # Steps.
 
     async def _verified(self, name: str) -> Manifest:
-        return await asyncio.to_thread(verifying.verify, self._home.adapters, name, self._base_sha256)
+        manifest = await asyncio.to_thread(verifying.verify, self._home.adapters, name, self._base_sha256)
+        sharing.check(manifest, self._routes.apart)
+        return manifest
 
     async def _record(self, change: Callable[[Session], None]) -> None:
         """Who serves whom is on the disk when this returns."""

@@ -38,6 +38,8 @@ def judged(canary: CanaryInfo | None, judgement: CanaryJudgement) -> CanaryInfo:
     """canary: the one that is under way, if any. Conflict: the judgement is about another, or about what it was before."""
     if canary is None or canary.adapter != judgement.adapter:
         raise Conflict(f"`{judgement.adapter}` is not being tried any more.", mend="`tacit adapters status` shows what is.")
+    if judgement.started_at not in (None, canary.started_at):
+        raise Conflict(f"The comparison of `{canary.adapter}` has begun anew.", mend="The next look judges that one.")
     if judgement.verdict == ("promote" if canary.state == "shadow" else "canary"):
         raise Conflict(f"`{canary.adapter}` is not at that point: {canary.state}.", mend="`tacit adapters status` says where.")
     if canary.state == "shadow":

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import Session, col, select
 
-from tacit.protocol.adapters import AdapterInfo
-from tacit.protocol.errors import TacitError
+from tacit.protocol.adapters import AdapterInfo, Manifest
+from tacit.protocol.errors import Refused, TacitError
 from tacit.server import verifying
 from tacit.server.store.store import set_value
 from tacit.server.store.tables import MetaRow
@@ -36,6 +36,15 @@ def learned_from(adapters: Path, name: str, project: str) -> bool:
     except TacitError:
         return True
     return project in (manifest.projects or (manifest.project,))
+
+
+def check(manifest: Manifest, apart: frozenset[str]) -> None:
+    """Refused: it is to serve others, and has learned from a project that shares nothing (any more)."""
+    if own := sorted({*manifest.projects} & apart - {manifest.project}):
+        raise Refused(
+            f"`{manifest.name}` has learned from {', '.join(own)[:200]}, which shares nothing.",
+            mend="Learn anew: what is learned from now on leaves it out.",
+        )
 
 
 async def share(adapters: "Adapters", folder: Path, project: str, shares: bool) -> list[str]:
