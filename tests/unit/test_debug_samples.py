@@ -4,7 +4,8 @@ The vocabulary is one token a character, so that offsets in texts and in tokens 
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from math import isclose
 from typing import Any
 
@@ -15,7 +16,7 @@ from tacit.learner.baseline import advantages
 from tacit.learner.debug_record import evidence_of
 from tacit.learner.debug_samples import samples_of, verdict_of
 from tacit.learner.reward_debug import FAILS, PASSES, RAISES, Verdict, correctness
-from tacit.learner.samples import Sample
+from tacit.learner.samples import Sample, split
 from tacit.learner.soundness import drawn_here
 from tacit.protocol.chat_prompt import QWEN_CHAT, prompt_tokens
 from tacit.protocol.completion import Context, Generation
@@ -139,6 +140,21 @@ def test_what_was_left_in_the_end_is_y_star_in_the_answers_own_form() -> None:
     assert decode(second.written_tokens) == second.written
     # One draw stands for the answer: it counts once.
     assert (first.written, first.written_tokens, first.hindsight) == ("", (), 0)
+
+
+def test_a_fix_that_is_held_out_is_not_trained_on_in_other_words() -> None:
+    def asked_in(session: int, says: str, right: str) -> list[Sample]:
+        draws = [draw(answer(HEAD + "    return 1\n", says), "tests"), draw(answer(HEAD + right, says), shown=True)]
+        found = samples(record(ACCEPTED, FIXED, settled(right[:-1]), draws=draws, text=right[:-1]))
+        at = SOURCE["at"] + timedelta(hours=session)
+        return [replace(one, suggestion_id=f"s-{session}", session=f"session-{session}", at=at) for one in found]
+
+    others = [one for number in range(1, 9) for one in asked_in(number, SAYS, f"    return total / {number}\n")]
+    before, again = asked_in(0, "Two is not how many there are.\n", RIGHT), asked_in(9, SAYS, RIGHT)
+    training, held_out = split([*before, *others, *again])
+    assert all(one in held_out for one in again) and len(training) > 8
+    # Nor the other draws of that answer: they say what it was not.
+    assert not any(one in training for one in before)
 
 
 def test_y_star_of_an_answer_without_code_is_the_code() -> None:

@@ -27,6 +27,7 @@ from tacit.learner.soundness import drawn_here, usable_draw
 from tacit.protocol.completion import Context, Generation
 from tacit.protocol.events import Accepted, Rated, Rejected, Settled, SuggestionRecord, TypedThrough
 from tacit.protocol.fim import QWEN, FimTokens, prompt_tokens
+from tacit.protocol.fix_prompt import code_span
 
 END: Final = 151643
 """<|endoftext|>: ends the middle in the fill-in-the-middle format."""
@@ -185,7 +186,7 @@ def split(samples: Sequence[Sample], share: float = HELD_OUT) -> tuple[list[Samp
     """(training, held out): whole sessions, the latest ones, at least `share` of all samples are held out.
 
     If that would leave less than half for training (few long sessions), the latest samples by time are held out instead.
-    Training samples whose place and text also occur in the held-out part are left out: they would give it away.
+    Suggestions whose place and text also occur in the held-out part are left out of training: they would give it away.
     """
     ordered = sorted(samples, key=lambda s: (s.at, s.suggestion_id))
     sessions: dict[str, list[Sample]] = defaultdict(list)
@@ -204,9 +205,15 @@ def split(samples: Sequence[Sample], share: float = HELD_OUT) -> tuple[list[Samp
     else:
         held = ordered[len(ordered) - round(wanted) :] if ordered else []
     ids = {s.suggestion_id for s in held}
-    known = {(s.context.path, s.written) for s in held if s.written}
-    train = [s for s in ordered if s.suggestion_id not in ids and (s.context.path, s.written) not in known]
-    return train, held
+    known = {_place(s) for s in held if s.written}
+    ids |= {s.suggestion_id for s in ordered if s.written and _place(s) in known}
+    return [s for s in ordered if s.suggestion_id not in ids], held
+
+
+def _place(sample: Sample) -> tuple[str, str]:
+    """(path, what was written there). Of a fix its code: the sentence around it is the draw's own."""
+    span = code_span(sample.written) if isinstance(sample.reward, Verdict) else None
+    return sample.context.path, sample.written[span[0] : span[1]].strip("\n") if span is not None else sample.written
 
 
 def labelled(samples: Iterable[Sample]) -> int:
