@@ -39,6 +39,8 @@ from tacit.server.debugging.routes import add_routes
 from tacit.server.idle import Idle
 from tacit.server.metrics import Metrics
 from tacit.server.settings import Settings
+from tacit.server.team.gate import SCOPE_KEY
+from tacit.server.team.users import OPERATOR, User
 
 BROKEN = "def total(values):\n    result = 0\n    for value in values:\n        result += vlaue\n    return result\n"
 GOOD = f"The name is misspelt.\n\n```python\n{BROKEN.replace('vlaue', 'value')}```\n"
@@ -152,6 +154,31 @@ async def test_what_breaks_down_on_the_way_is_the_streams_last_line(caplog: pyte
     assert answer.status_code == 200 and [type(chunk) for chunk in chunks] == [Progress, TextDelta, TextDelta, Failed]
     assert isinstance(chunks[-1], Failed) and "ValueError" in chunks[-1].message and chunks[-1].mend
     assert "ValueError" in caplog.text and "scripted_engine.py" in caplog.text and "vlaue" not in caplog.text
+
+
+C = "int total(void) {\n    return vlaue;\n}\n"
+
+
+@pytest.mark.parametrize("user", [OPERATOR, User("anna")])
+async def test_whoever_comes_with_a_token_is_a_guest(user: User) -> None:
+    """For them no compiler is started that a file could have read others of the server's."""
+    service = DebugService(Scripted(f"Misspelt.\n\n```c\n{C.replace('vlaue', '1')}```\n"), Settings(context_tokens=8192))
+    host = SimpleNamespace(debugging=lambda: (service, "0" * 64), ready=True)
+    app = FastAPI()
+    parts: Any = SimpleNamespace(metrics=Metrics(), host=host, adapters=Adapters(), requests=0, turns=None, idle=Idle())
+    add_routes(app, parts)
+
+    async def behind_the_gate(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, SCOPE_KEY: user}, receive, send)
+
+    at = C.index("vlaue")
+    asked = asking(language="c", path="total.c", text=C, diagnostics=({"start": at, "end": at + 5, "message": "undeclared"},))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(behind_the_gate), base_url="http://server") as client:
+        answer = await asyncio.wait_for(client.post("/v1/debug", json=asked.model_dump(mode="json")), 120)
+    chunks = [DEBUG_CHUNK.validate_json(line) for line in answer.content.splitlines()]
+    [proposal] = [chunk for chunk in chunks if isinstance(chunk, Proposal)]
+    [names] = [check for check in proposal.checks if check.name == "names"]
+    assert ("team's server" in names.note) == (not user.operator)
 
 
 @pytest.mark.parametrize(

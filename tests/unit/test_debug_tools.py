@@ -15,6 +15,7 @@ from tacit.server.debugging import compilers, python_names, shadow
 from tacit.server.debugging.checking import Checker
 from tacit.server.debugging.complaints import without_constants
 from tacit.server.debugging.edits import minimal_edits
+from tacit.server.debugging.naming import Naming
 from tacit.server.debugging.region import around
 
 JAVA = "package a;\n\nclass Cart {\n  int total() { return Price.of(); }\n}\n"
@@ -209,3 +210,44 @@ async def test_of_a_large_workspace_what_is_near_the_file_is_there(tmp_path: Pat
     async with shadow.shadowed("shop/deep/cart.py", str(tmp_path)) as here:
         assert (here.folder / "shop" / "deep" / "prices.py").exists()
         assert len(list(here.folder.rglob("*"))) <= 25
+
+
+RUST = 'const SAID: &str = include_str!("{}");\nconst _: () = panic!("{{}}", SAID);\n'
+
+
+@pytest.mark.parametrize(
+    ("language", "path", "line"),
+    [
+        ("c", "hers.h", '#include "{}"\n'),
+        ("cpp", "hers.h", '#include "{}"\n'),
+        ("rust", "a.rs", RUST),
+        ("typescript", "hers.ts", '/// <reference path="{}" />\n'),
+        ("python", "pyproject.toml", "# {}\n"),
+    ],
+)
+async def test_no_file_of_the_servers_is_shown_to_a_guest(tmp_path: Path, language: str, path: str, line: str) -> None:
+    """Who is let in by a token writes both texts: what a compiler says of a file that they name must not come back."""
+    other = tmp_path / "hers.h"
+    other.write_text("anna_wrote_this total;\n")
+    request = DebugRequest.model_validate(
+        {
+            "kind": "fix", "request_id": "r", "session_id": "s", "language": language, "path": path, "text": "\n",
+            "turns": ({"role": "user", "text": "Why?"},),
+        }
+    )  # fmt: skip
+    told = str(await Naming(request, "\n", guest=True).compared(line.format(other)))
+    assert "anna_wrote_this" not in told and "team's server" in told
+    if language in ("c", "cpp") and compilers.tool(language) is not None:
+        assert "anna_wrote_this" in str(await Naming(request, "\n").compared(line.format(other)))
+
+
+async def test_a_guests_python_is_checked_like_everybodys() -> None:
+    request = DebugRequest.model_validate(
+        {
+            "kind": "fix", "request_id": "r", "session_id": "s", "language": "python", "path": "cart.py", "text": CART,
+            "turns": ({"role": "user", "text": "Why?"},),
+        }
+    )  # fmt: skip
+    wrong = CART.replace("sum", "summ")
+    told = [await Naming(request, CART, guest=guest).compared(wrong) for guest in (False, True)]
+    assert told[0] == told[1] and "summ" in str(told[0])

@@ -81,6 +81,7 @@ class _Work:
     deadline: float
     """In the loop's time."""
     began: float
+    guest: bool = False
     drawings: list[_Drawing] = field(default_factory=list)
     snippets: int = 0
 
@@ -98,13 +99,16 @@ class DebugService:
         """The server is about to end: what is under way has so long."""
         self._latest = asyncio.get_running_loop().time() + seconds
 
-    async def answer(self, request: DebugRequest, policy_version: str, model_sha256: str) -> AsyncGenerator[DebugChunk, None]:
+    async def answer(
+        self, request: DebugRequest, policy_version: str, model_sha256: str, *, guest: bool = False
+    ) -> AsyncGenerator[DebugChunk, None]:
         """The chunks of one answer, `Done` last. Closing it stops the engine's work.
 
         policy_version: `base` or an adapter that the engine has loaded; else NotFound. EngineUnavailable: it died on the way.
+        guest: whoever asks may not read this machine's files.
         """
         until = asyncio.get_running_loop().time() + request.deadline_ms / 1000
-        work = _Work(await asyncio.to_thread(_clean, request), policy_version, model_sha256, until, time.perf_counter())
+        work = _Work(await asyncio.to_thread(_clean, request), policy_version, model_sha256, until, time.perf_counter(), guest)
         parts = self._fix(work) if request.kind == "fix" else self._say(work)
         async with contextlib.aclosing(parts) as chunks:
             async for chunk in chunks:
@@ -133,7 +137,7 @@ class DebugService:
             yield Withheld(reason=f"The code at this place is too long to be rewritten: {size} tokens, {longest} are possible.")
             return
         prompt = await self._prompt(work, region, longest)
-        checker = Checker(request, request.text, region)
+        checker = Checker(request, request.text, region, work.guest)
         messages = prompt.messages
         best: tuple[Check, ...] = ()
         seen: dict[str, tuple[Check, ...]] = {}

@@ -22,11 +22,13 @@ class Checker:
     text: str
     """As it was sent, and as the model saw it."""
     region: Region
+    guest: bool = False
+    """As `Naming` has it."""
     _naming: Naming = field(init=False)
     _tests: CoveringTests = field(init=False)
 
     def __post_init__(self) -> None:
-        self._naming = Naming(self.request, self.text)
+        self._naming = Naming(self.request, self.text, self.guest)
         self._tests = CoveringTests(self.request, self.text)
 
     async def check(self, changed: str, edits: Sequence[Edit], left: float = SECONDS) -> tuple[Check, ...]:

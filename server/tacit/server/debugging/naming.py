@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from tacit.protocol.debugging import DebugRequest
 from tacit.server.debugging import checks, compilers, go_names, python_names, rust_names, typescript
@@ -16,6 +17,10 @@ from tacit.server.debugging.symbols.looking import LANGUAGES, Looked, look
 
 MOST_NAMED = 5
 SYMBOLS = "Tacit's own look at the workspace's symbols"
+READS_NO_OTHERS: Final = {"python": (".py", ".pyi"), "java": (".java",)}
+"""Languages, and endings of their files, whose checkers read only what they find by its name in their own folders. A C file can
+include any file of this machine, a Rust one can show it in a complaint, and a configuration says where the rest is.
+"""
 
 
 @dataclass(slots=True)
@@ -25,6 +30,8 @@ class Naming:
     request: DebugRequest
     text: str
     """As it was sent, and as the model saw it."""
+    guest: bool = False
+    """It was sent by somebody who may not read this machine's other files."""
     _before: tuple[Said, ...] | None = None
     _blind: str = ""
     """Why the language's checker cannot judge this file; empty: it can, or has not been asked yet."""
@@ -34,6 +41,10 @@ class Naming:
         request = self.request
         if not request.whole:
             return "Only a part of the file was sent, so names could not be checked."
+        if self.guest and not request.path.endswith(READS_NO_OTHERS.get(request.language, ())):
+            self._blind = "On a team's server no checker is started that the file could have read the server's other files."
+            if request.language in ("python", *compilers.TOOLS):
+                return self._blind
         if request.language == "python":
             return await self._told("ty", changed)
         if request.language in compilers.TOOLS:

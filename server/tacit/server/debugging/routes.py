@@ -61,7 +61,7 @@ async def _lines(parts: "Parts", body: DebugRequest, user: User) -> AsyncGenerat
     began, outcome, said = time.perf_counter(), "cancelled", False
     try:
         its_turn = turn(parts.turns, user, DEBUGGING, body.deadline_ms / 1000)
-        async with its_turn, contextlib.aclosing(_chunks(parts, body)) as chunks:
+        async with its_turn, contextlib.aclosing(_chunks(parts, body, guest=not user.operator)) as chunks:
             async for chunk in chunks:
                 if isinstance(chunk, Withheld):
                     outcome = "withheld"
@@ -92,14 +92,14 @@ async def _lines(parts: "Parts", body: DebugRequest, user: User) -> AsyncGenerat
         parts.metrics.debug_seconds.observe(time.perf_counter() - began)
 
 
-async def _chunks(parts: "Parts", body: DebugRequest) -> AsyncGenerator[DebugChunk, None]:
+async def _chunks(parts: "Parts", body: DebugRequest, *, guest: bool) -> AsyncGenerator[DebugChunk, None]:
     """With the policy that is the session's; a canary's failures count against it."""
     service, model_sha256 = parts.host.debugging()
     parts.requests += 1
     ready = parts.host.ready
     with parts.idle.wanted(), parts.adapters.using(body.project, "debug", body.session_id) as policy:
         try:
-            async with contextlib.aclosing(service.answer(body, policy, model_sha256)) as chunks:
+            async with contextlib.aclosing(service.answer(body, policy, model_sha256, guest=guest)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         except (errors.EngineUnavailable, errors.NotFound) as error:
