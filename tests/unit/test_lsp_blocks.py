@@ -145,6 +145,28 @@ def test_an_empty_file_and_an_empty_line_take_anything() -> None:
     assert not isinstance(edit, str) and edit.apply("a = 1\n\nb = 2\n") == "a = 1\nlaunch(rockets)\nb = 2\n"
 
 
+def test_a_form_feed_is_no_line_end() -> None:
+    """Where it counted as one, every line below it would be another."""
+    text = "a = 1\n\x0c\ndef one():\n    return 1\n\n\ndef two():\n    return 3\n"
+    assert put(text, "def two():\n    return 2\n") == text.replace("3", "2")
+    [block] = blocks_of(fenced("    return 4\n"))
+    [edit] = placed(text, block, "python", text.index("    return 3"), len(text))
+    assert not isinstance(edit, str) and edit.apply(text) == text.replace("3", "4")
+
+
+def test_a_file_with_lone_carriage_returns_is_left_alone() -> None:
+    """Rows are counted by LF here, and by editors by CR as well."""
+    [block] = blocks_of(fenced("b = 3\n"))
+    told = placed("a = 1\rb = 2\rc = 3\r", block, "python", 6, 11)
+    assert isinstance(told, str) and "line ends" in told
+
+
+def test_changes_far_apart_in_a_long_file_are_found() -> None:
+    text = "import os\n" + "".join(f"def f{at}(x):\n    if x:\n        return {at}\n\n\n" for at in range(1000))
+    new = put(text, "import sys\n\ndef f998(x):\n    if x:\n        return -1\n")
+    assert new == text.replace("import os\n", "import os\nimport sys\n", 1).replace("return 998\n", "return -1\n")
+
+
 @given(
     st.lists(st.sampled_from(["a\n", "b\n", "  a\n", "\n", "c"]), max_size=12),
     st.lists(st.sampled_from(["a\n", "x\n", "b\n", "c"]), max_size=12),

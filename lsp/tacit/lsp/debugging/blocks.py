@@ -22,12 +22,13 @@ ALIKE: Final = 0.5
 LINE_ALIKE: Final = 0.7
 """How much of a single line must be the same."""
 MOST_COMPARED: Final = 1500
-"""Lines of a document that a single line is compared with, those near the cursor."""
+"""Lines of a document that are compared with each other in full; with a single line, those near the cursor."""
 MOST_ANCHORS: Final = 200
 """Places of a document that a block is laid beside, those near the cursor."""
 MOST_LIKE: Final = 30
 """Lines of a block of which also those are looked for that are only like one of the document's."""
 
+_LINE: Final = re.compile(r"[^\n]*\n|[^\n]+")
 _FENCE: Final = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([\w+#.-]*)[^\n]*$", re.MULTILINE)
 _IMPORT: Final = re.compile(r"^(?:import\b|from\s+\S+\s+import\b|use\s|#include\b|const\s+.*=\s*require\()")
 _ABOVE: Final = re.compile(r"^\s*(?:@\w|#\[|template\s*<)")
@@ -89,6 +90,8 @@ def placed(text: str, block: Block, language: str, start: int, end: int) -> list
     code = block.code
     if not code.strip():
         return "The code block is empty."
+    if "\r" in text:
+        return "The file has line ends that are neither LF nor CRLF: save it with one of them first."
     if code.count("\n") > MOST_LINES:
         return "The code block is too long to be put into a file."
     if len(_LEFT_OUT.findall(code)) > len(_LEFT_OUT.findall(text)):
@@ -109,14 +112,22 @@ def placed(text: str, block: Block, language: str, start: int, end: int) -> list
 
 def edits_between(old: str, new: str) -> list[Edit]:
     """Lines that differ, each run of them cut to the characters that differ; in order, without overlap."""
-    before, after = old.splitlines(keepends=True), new.splitlines(keepends=True)
+    before, after = _lines(old), _lines(new)
     starts = [0]
     for line in before:
         starts.append(starts[-1] + len(line))
+    # What is the same on both sides first, and in what is left lines that are everywhere do not count if it is long: comparing
+    # each brace with each brace takes minutes.
+    ends = min(len(before), len(after))
+    head = next((at for at in range(ends) if before[at] != after[at]), ends)
+    tail = next((at for at in range(ends - head) if before[-1 - at] != after[-1 - at]), ends - head)
+    left, right = before[head : len(before) - tail], after[head : len(after) - tail]
+    matcher = SequenceMatcher(None, left, right, autojunk=len(right) > MOST_COMPARED)
     found = []
-    for tag, first, last, new_first, new_last in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+    for tag, *places in matcher.get_opcodes():
         if tag == "equal":
             continue
+        first, last, new_first, new_last = (head + at for at in places)
         if last - first == new_last - new_first:
             pairs = [(first + at, first + at + 1, new_first + at, new_first + at + 1) for at in range(last - first)]
         else:
@@ -135,7 +146,7 @@ def _changed(text: str, code: str, language: str, start: int, end: int) -> str |
         return code
     if not body.strip():
         return _with_imports(text, imports) if imports else text
-    lines = text.splitlines(keepends=True)
+    lines = _lines(text)
     row, last_row = text.count("\n", 0, start), text.count("\n", 0, end)
     if end > start and text[end - 1 : end] == "\n":
         last_row -= 1
@@ -155,7 +166,7 @@ def _by_name(lines: list[str], body: str, language: str, row: int, last_row: int
     written = _outermost(definitions(body, language))
     if not written or not known:
         return None
-    code = body.splitlines(keepends=True)
+    code = _lines(body)
     covered = {at for one in written for at in range(_top(code, one), one.last + 1)}
     if any(code[at].strip() for at in range(len(code)) if at not in covered):
         # There is more than definitions: it is to be run, or goes where the rest of it is.
@@ -204,7 +215,7 @@ def _bare(lines: list[str], first: int, last: int, piece: str) -> int:
 
 def _by_lines(lines: list[str], body: str, row: int) -> list[str] | None:
     """Where most of its lines stand already, one after the other."""
-    code = [line.strip() for line in body.splitlines()]
+    code = [line.strip() for line in _lines(body)]
     telling = [line for line in code if _tells(line)]
     here = [line.strip() for line in lines]
     if len(telling) <= 1:
@@ -280,9 +291,9 @@ def _at_cursor(lines: list[str], body: str, row: int) -> list[str] | None:
 
 def _patched(text: str, code: str) -> str | None:
     """Hunks of a diff; each where its old lines stand, whatever line numbers it names."""
-    lines = text.splitlines(keepends=True)
+    lines = _lines(text)
     hunks: list[list[str]] = [[]]
-    for line in code.splitlines():
+    for line in (one.removesuffix("\n") for one in _lines(code)):
         if _HUNK.match(line):
             hunks.append([])
         elif not line.startswith(("--- ", "+++ ", "diff ", "index ", "\\ ")):
@@ -304,20 +315,19 @@ def _put(lines: list[str], first: int, last: int, piece: str) -> list[str]:
     """`[first, last)` replaced by the piece, indented as what it takes the place of."""
     old = lines[first:last]
     body = piece.strip("\n") + "\n"
-    wanted, has = _indent(old), _indent(body.splitlines(keepends=True))
+    wanted, has = _indent(old), _indent(_lines(body))
     if any(line.strip() for line in old) and wanted != has:
         body = "".join(
-            (wanted + line[len(has) :] if line.startswith(has) else line) if line.strip() else line
-            for line in body.splitlines(keepends=True)
+            (wanted + line[len(has) :] if line.startswith(has) else line) if line.strip() else line for line in _lines(body)
         )
     if old and not old[-1].endswith("\n"):
         body = body.removesuffix("\n")
-    return [*lines[:first], *body.splitlines(keepends=True), *lines[last:]]
+    return [*lines[:first], *_lines(body), *lines[last:]]
 
 
 def _without_imports(code: str, text: str, language: str) -> tuple[list[str], str]:
     """Import lines at the block's outermost level that stand before anything else, and the rest. Of a file of them: none."""
-    lines = code.splitlines(keepends=True)
+    lines = _lines(code)
     at = 0
     while at < len(lines) and (not lines[at].strip() or _IMPORT.match(lines[at])):
         at += 1
@@ -325,19 +335,24 @@ def _without_imports(code: str, text: str, language: str) -> tuple[list[str], st
     if any(line.rstrip().endswith(("(", "{", "\\", ",")) for line in found):
         # An import of several lines: not for taking apart.
         return [], code
-    known = {line.strip() for line in text.splitlines()}
+    known = {line.strip() for line in _lines(text)}
     return [line for line in found if line.strip() not in known], "".join(lines[at:])
 
 
 def _with_imports(text: str, imports: Sequence[str]) -> str:
     if not imports:
         return text
-    lines = text.splitlines(keepends=True)
+    lines = _lines(text)
     last = max((at for at, line in enumerate(lines) if _IMPORT.match(line)), default=-1)
     if last < 0 and lines and (lines[0].startswith(("#!", "package ")) or '"""' in lines[0]):
         # Below what must come first.
         last = 0 if lines[0].count('"""') != 1 else next((at for at, line in enumerate(lines[1:], 1) if '"""' in line), 0)
     return "".join([*lines[: last + 1], *(f"{line}\n" for line in imports), *lines[last + 1 :]])
+
+
+def _lines(text: str) -> list[str]:
+    """With their ends, LF and nothing else: as rows are counted here, by tree-sitter and by editors."""
+    return _LINE.findall(text)
 
 
 def _outermost(found: Sequence[Definition]) -> list[Definition]:
@@ -375,7 +390,7 @@ def _indent(lines: Sequence[str]) -> str:
 
 def _dedented(code: str) -> str:
     """A block in a list is indented as a whole."""
-    lines = code.splitlines(keepends=True)
+    lines = _lines(code)
     common = _indent(lines)
     whole = "".join(line.removeprefix(common) if line.strip() else line.lstrip(" \t") for line in lines) if common else code
     return whole if whole.endswith("\n") or not whole else whole + "\n"

@@ -6,6 +6,8 @@ oldest turns. The system message and the code that is to be rewritten always sta
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from io import StringIO
+from itertools import islice
 from typing import Final
 
 from tacit.protocol.debugging import DebugRequest, DebugSnippet, Diagnostic, Message
@@ -165,7 +167,8 @@ def _file(request: DebugRequest, region: Region | None, lines: int) -> str:
             shown.append(f"Below it:\n{block(request.language, tail)}")
         return "\n\n".join(shown) or f"The file is `{request.path}`."
     start, end = place(request)
-    all_lines = text.splitlines(keepends=True)
+    # At LF and nowhere else, as rows are counted: `splitlines` breaks at form feeds, too.
+    all_lines = list(StringIO(text))
     first, last = text.count("\n", 0, start), text.count("\n", 0, end)
     begin, stop = max(0, first - lines), min(len(all_lines), last + lines + 1)
     shown_lines = "".join(
@@ -194,7 +197,7 @@ def _traced(request: DebugRequest) -> tuple[int, int]:
         same = f"/{frame.path}".endswith(f"/{request.path}") or f"/{request.path}".endswith(f"/{frame.path}")
         row = frame.line - 1 - request.text_line
         if same and frame.line and 0 <= row <= request.text.count("\n"):
-            start = sum(len(line) for line in request.text.splitlines(keepends=True)[:row])
+            start = sum(len(line) for line in islice(StringIO(request.text), row))
             return start, start + len(request.text[start:].partition("\n")[0])
     # A test that fails stands in another file; what it calls is here.
     said = [request.trace, *(snippet.text for snippet in request.snippets if snippet.kind in ("frame", "test_output"))]
