@@ -8,7 +8,7 @@ from recorded import SESSION, START, exported, rejected, suggested
 from sqlmodel import select
 
 from tacit.protocol.completion import Snippet
-from tacit.protocol.events import Accepted, Event, Rated, Settled, Shown, Suggested
+from tacit.protocol.events import Accepted, BlockProposed, Event, Rated, Settled, Shown, Suggested
 from tacit.protocol.home import Home
 from tacit.protocol.redaction import STRADDLING, redact_after
 from tacit.server.export import PAGE, project_infos
@@ -101,6 +101,12 @@ def test_secrets_in_other_places_that_the_model_was_shown_are_replaced() -> None
     [kept] = clean.context.snippets
     assert KEY not in kept.text and (kept.path, kept.kind) == ("b.py", "retrieved")
     assert clean.context_sha256 == clean.context.digest() and clean.generation == one.generation
+
+
+def test_secrets_in_a_block_that_was_put_into_a_file_are_replaced() -> None:
+    about = {"at": START, "session_id": SESSION, "suggestion_id": "s" * 32, "block": 0, "path": "a.py"}
+    proposed = BlockProposed.model_validate({**about, "original": f'key = "{KEY}"', "text": f'key = "{KEY}"  # AWS'})
+    assert KEY not in redacted(proposed).model_dump_json()
 
 
 async def test_a_secret_that_begins_before_the_hole_is_found_by_where_its_text_stands(store: Store) -> None:

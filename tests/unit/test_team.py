@@ -5,6 +5,8 @@ import itertools
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,8 +14,9 @@ from recorded import SESSION, START, rejected, suggested
 from sqlmodel import select
 
 from tacit.protocol.adapters import SHARED
+from tacit.protocol.client import TacitClient
 from tacit.protocol.debugging import DebugRequest
-from tacit.protocol.errors import BadRequest, Conflict, NotFound, SettingError, TooMany
+from tacit.protocol.errors import BadRequest, Conflict, NotFound, SettingError, TacitError, TooMany
 from tacit.protocol.events import Event, EventBatch, TextSnapshot, new_id
 from tacit.protocol.home import Home
 from tacit.protocol.remote import checked, forget, keep, remote_of
@@ -177,6 +180,11 @@ async def test_nobody_reads_what_another_has_recorded(clients: dict[str, httpx.A
         await send(clients[other], rejected(mine, 7))
         assert len((await clients[name].get(f"/v1/suggestions/{mine.suggestion_id}")).json()["events"]) == 1
         assert len((await clients["operator"].get(f"/v1/suggestions/{mine.suggestion_id}")).json()["events"]) == 1
+        # An event that is named like hers is not hers.
+        alike = suggested(project=PROJECT).model_copy(update={"id": mine.id})
+        assert (await send(clients[other], alike)).status_code == 200
+        assert (await clients[other].get(f"/v1/suggestions/{alike.suggestion_id}")).status_code == 404
+        assert name not in (await clients[other].get("/v1/export", params={"project": PROJECT})).text
     assert set(await store.read(lambda session: session.exec(select(EventRow.owner)).all())) == {"anna", "bert", "cleo", "dora"}
 
 
@@ -213,6 +221,38 @@ async def test_a_token_is_shown_once_and_ends_at_once(parts: Parts, clients: dic
     await parts.users.revoke("anna")
     with pytest.raises(Conflict, match="own adapters"):
         await parts.users.add(TokenRequest(name="anna", adapters="shared"))
+
+
+async def test_a_token_has_ended_also_where_the_tokens_were_just_being_read(
+    parts: Parts, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users, read, go_on, has_read = parts.users, store.read, asyncio.Event(), asyncio.Event()
+    token = (await users.add(TokenRequest(name="anna"))).token
+
+    async def slow(query: Any) -> Any:
+        found = await read(query)
+        if not has_read.is_set():
+            has_read.set()
+            await go_on.wait()
+        return found
+
+    monkeypatch.setattr(store, "read", slow)
+    loading = asyncio.create_task(users.load())
+    await has_read.wait()
+    revoking = asyncio.create_task(users.revoke("anna"))
+    await asyncio.wait({revoking}, timeout=1)
+    go_on.set()
+    await asyncio.gather(loading, revoking)
+    assert users.find(token) is None
+
+
+@pytest.mark.parametrize("body", ['["no"]', '"no"', '{"code": ["no"], "message": 7}', "<html>no</html>"])
+async def test_what_a_proxy_answers_is_an_error_like_others(body: str) -> None:
+    """Else it would end the task that looks for the server, or the one that delivers events."""
+    transport = httpx.MockTransport(lambda request: httpx.Response(403, content=body))
+    async with TacitClient(Path(), transport=transport, remote=checked("https://tacit.example.com", "t")) as client:
+        with pytest.raises(TacitError):
+            await client.status()
 
 
 async def test_a_body_that_is_too_large_is_not_read(clients: dict[str, httpx.AsyncClient]) -> None:

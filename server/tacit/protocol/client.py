@@ -311,7 +311,8 @@ def _raise_for(response: httpx.Response) -> None:
         return
     try:
         body = response.json()
-        kind = errors.BY_CODE.get(body.get("code", ""), errors.TacitError)
-        raise kind(body.get("message", response.reason_phrase), mend=body.get("mend", ""))
-    except ValueError:
+        code, said, mend = (str(body.get(name) or "") for name in ("code", "message", "mend"))
+    except (ValueError, AttributeError):
+        # A proxy's.
         raise errors.TacitError(f"The server answered {response.status_code}: {response.text[:200]}") from None
+    raise errors.BY_CODE.get(code, errors.TacitError)(said or response.reason_phrase, mend=mend)

@@ -48,7 +48,7 @@ def _page(
     """(lines, where to go on or None at the end). Bodies were validated when they came; they are passed on as they are."""
     page = (
         select(SuggestionRow.id, SuggestionRow.at_ms, EventRow.body)
-        .join(EventRow, col(EventRow.id) == SuggestionRow.event_id)
+        .join(EventRow, _its_event())
         .where(SuggestionRow.task == task, EventRow.received_ms >= first_ms)
         .where(*_of(session, project))
         .order_by(col(SuggestionRow.at_ms), col(SuggestionRow.id))
@@ -76,6 +76,11 @@ def _page(
     return lines.encode(), (last[1], last[0]) if len(suggestions) == PAGE else None
 
 
+def _its_event() -> ColumnElement[bool]:
+    """Of the same owner: somebody else may have named an event that was there."""
+    return (col(EventRow.id) == SuggestionRow.event_id) & (col(EventRow.owner) == SuggestionRow.owner)
+
+
 def _of(session: Session, project: str) -> tuple[ColumnElement[bool], ...]:
     """Which suggestions are a project's. Of SHARED: those of every project that shares, and of no user of a team."""
     if project != SHARED:
@@ -92,7 +97,7 @@ def record_of(session: Session, name: str, owner: str | None = None) -> bytes:
         raise BadRequest(f"`{name[:80]}` is no suggestion's id.")
     begins = (
         select(SuggestionRow.id, EventRow.body, SuggestionRow.owner)
-        .join(EventRow, col(EventRow.id) == SuggestionRow.event_id)
+        .join(EventRow, _its_event())
         .where(col(SuggestionRow.id).startswith(name, autoescape=True))
         .order_by(col(SuggestionRow.id) != name)
         .limit(2)

@@ -17,6 +17,7 @@ from sqlmodel import Session, SQLModel
 from tacit.protocol.completion import Context
 from tacit.protocol.debugging import Check, Diagnostic
 from tacit.protocol.events import (
+    BlockProposed,
     DebugRecord,
     Event,
     EventAck,
@@ -156,6 +157,8 @@ def redacted(event: Event, before: str = "") -> Event:
         case Rated():
             correction = None if event.correction is None else redact_after(before, event.correction)
             return event.model_copy(update={"correction": correction, "comment": redact(event.comment)})
+        case BlockProposed():
+            return event.model_copy(update={"original": redact(event.original), "text": redact(event.text)})
         case TextSnapshot(text=str(text)) if (masked := mask(text)) != text or sha256(text.encode()).hexdigest() != event.sha256:
             return event.model_copy(update={"text": masked, "sha256": sha256(masked.encode()).hexdigest()})
         case TextChanged() if any(mask(change.text) != change.text for change in event.changes):

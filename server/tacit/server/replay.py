@@ -118,7 +118,8 @@ def _of_document(session: Session, latest: TextRow, limit_ms: int) -> list[TextE
     begin = session.exec(snapshots).first() or 0
     rows = session.exec(
         select(TextRow.at_ms, TextRow.sha256, EventRow.body)
-        .join(EventRow, col(EventRow.id) == TextRow.event_id)
+        # Of the same owner: somebody else may have named an event that was there.
+        .join(EventRow, (col(EventRow.id) == TextRow.event_id) & (col(EventRow.owner) == TextRow.owner))
         .where(*opening, TextRow.number >= begin)
         .order_by(col(TextRow.number))
     )

@@ -69,13 +69,16 @@ class Writer:
                 for work, future in group:
                     try:
                         with session.begin_nested():
-                            results.append((future, work(session)))
+                            result = work(session)
                     except DBAPIError as error:
                         if not isinstance(error, IntegrityError | DataError):
                             raise
                         failures.append((future, error))
                     except Exception as error:
                         failures.append((future, error))
+                    else:
+                        # Only now: what `work` left to be flushed may have failed at the savepoint's end.
+                        results.append((future, result))
                 session.commit()
         except BaseException as broken:
             # The disk or the file: the transaction is gone as a whole, nobody's work was kept.

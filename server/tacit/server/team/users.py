@@ -1,5 +1,6 @@
 """The developers of a team and their tokens, of which only digests are kept. Touches the store."""
 
+import asyncio
 import secrets
 from dataclasses import dataclass
 from hashlib import sha256
@@ -38,9 +39,12 @@ class Users:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._by_digest: dict[str, User] = {}
+        self._loading = asyncio.Lock()
+        """Else what was read before a change could come after what was read behind it."""
 
     async def load(self) -> None:
-        self._by_digest = await self._store.read(_active)
+        async with self._loading:
+            self._by_digest = await self._store.read(_active)
 
     def find(self, token: str) -> User | None:
         """By digest: how long it takes tells nothing of a token that would have been right."""
