@@ -192,7 +192,7 @@ def _row(runs: Sequence[Took], samples: int) -> dict[str, Any]:
         "tok/s": round(rate(middle), 1),
         "times TRL": None,
         "seconds": round(middle.seconds, 1),
-        "references": round(middle.references, 1),
+        "references": round(middle.references, 3),
         "after": round(middle.after, 1),
         "peak MiB": round(max(one.peak_mib for one in runs)),
         "GPU MiB": None if middle.device_mib is None else round(max(one.device_mib or 0 for one in runs)),
