@@ -10,12 +10,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from recorded import exported, rejected, suggested
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, SQLModel, select
 
-from tacit.protocol.errors import Refused, StorageFull
+from tacit.protocol.errors import NotFound, Refused, StorageFull
 from tacit.protocol.home import Home
+from tacit.server.export import record_of
+from tacit.server.ingest import prepare
 from tacit.server.store.migrations import MIGRATIONS, migrate
 from tacit.server.store.opening import KEPT_BACKUPS, backups, writing_engine
 from tacit.server.store.store import Store, count_events, set_value, value
@@ -107,6 +110,28 @@ def test_the_migrated_schema_is_the_one_of_the_tables(store: Store, home: Home) 
             keys = {row[3]: f"{row[2]}.{row[4]}" for row in connection.execute(f"PRAGMA foreign_key_list({table.name})")}
             declared = {key.parent.name: key.target_fullname for key in table.foreign_keys}
             assert declared.items() <= keys.items()
+
+
+async def test_what_an_older_tacit_recorded_is_read_after_an_upgrade(home: Home) -> None:
+    """Before there were owners: rows without one are the operator's."""
+    mine = suggested()
+    rows = prepare([mine, rejected(mine)])
+    engine = writing_engine(home.database)
+    migrate(engine, MIGRATIONS[:2])
+    with engine.begin() as connection:
+        for table, found in (("event", rows.events), ("suggestion", rows.suggestions)):
+            names = [name for name in found[0] if name != "owner"]
+            values = ", ".join(f":{name}" for name in names)
+            connection.execute(text(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values})"), found)
+    engine.dispose()
+    store = Store.open(home)
+    try:
+        [record] = await exported(store)
+        assert record.suggestion == mine and [event.kind for event in record.events] == ["rejected"]
+        with pytest.raises(NotFound):
+            await store.read(lambda session: record_of(session, mine.suggestion_id, "anna"))
+    finally:
+        store.close()
 
 
 def test_a_migration_that_fails_leaves_the_schema_before_it(home: Home) -> None:
