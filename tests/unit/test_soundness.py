@@ -14,7 +14,7 @@ from test_samples import MODEL, TYPED_OVER, accepted, made, record, settled
 
 from tacit.learner.baseline import advantages
 from tacit.learner.reward import Reward
-from tacit.learner.run import KEPT_RUNS, _forget_old_runs, _too_few
+from tacit.learner.run import KEPT_RUNS, _forget_old_runs, _of_one_kind, _too_few
 from tacit.learner.samples import split
 from tacit.learner.soundness import one_kind, other_bases, sound
 from tacit.protocol.client import TacitClient
@@ -144,6 +144,11 @@ def test_labels_of_one_kind_are_no_advantage_and_are_said(value: float, words: s
     assert len({one.reward.value for one in samples}) > 1, "some are noisier than others"
     assert advantages(samples) == [0.0] * 30
     assert words in one_kind(one.reward for one in samples)
+    said, ends = _of_one_kind("completion", "rwr", samples)
+    assert words in said[0] and "rewards alone" in ends
+    assert _of_one_kind("completion", "topr", samples) == (said, "")
+    # Its draws are made anew, and rewarded by what was written.
+    assert _of_one_kind("completion", "grpo", samples) == ([], "")
     mixed = [*samples, made(numbered(30, *_labels(-value, 30)))]
     assert any(advantages(mixed)) and one_kind(one.reward for one in mixed) == ""
     assert one_kind([Reward(0.0, {}, "no decision", 0.0, "none")]) == ""

@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from recorded import SESSION, START, rejected, suggested
 from sqlmodel import select
 
-from tacit.protocol.adapters import SHARED
+from tacit.protocol.adapters import SHARED, RunRequest
 from tacit.protocol.client import TacitClient
 from tacit.protocol.debugging import DebugRequest
 from tacit.protocol.errors import BadRequest, Conflict, NotFound, SettingError, TacitError, TooMany
@@ -86,6 +88,15 @@ async def test_every_route_is_in_the_table_with_who_may_call_it(parts: Parts) ->
         for method in getattr(route, "methods", None) or ("?",)
     }
     assert there == set(ACCESS)
+
+
+@pytest.mark.parametrize("settings", [{"share_between_projects": False}, {"listen": "127.0.0.1:7000"}, {}])
+async def test_where_nothing_is_shared_nothing_is_learned_together(parts: Parts, settings: dict[str, Any]) -> None:
+    changed = replace(parts, adapters=Adapters(parts.home, Settings(**settings), parts.store))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(make_app(changed)), base_url="http://tacit") as client:
+        run = RunRequest(project=SHARED, task="completion", objective="topr", trigger="manual", pid=os.getpid())
+        answer = await client.post("/v1/runs", content=run.model_dump_json(), headers=JSON)
+    assert answer.status_code == (400 if settings else 200), answer.text
 
 
 async def test_what_is_the_operators_is_reached_by_nobody_else(clients: dict[str, httpx.AsyncClient]) -> None:

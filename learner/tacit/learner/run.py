@@ -26,7 +26,7 @@ from tacit.learner.debug_samples import verdict_of
 from tacit.learner.gate import FORGETTING, MIN_HELD_OUT, Check, nothing_logged, tried_on
 from tacit.learner.handing_over import hand_over
 from tacit.learner.night import PROBE_TOKENS, Model, Night, Progress
-from tacit.learner.objective import READS_WRITTEN, named
+from tacit.learner.objective import DRAWS_ANEW, READS_WRITTEN, named
 from tacit.learner.publish import publish
 from tacit.learner.samples import Sample, split
 from tacit.learner.show_policy import Choice, refit
@@ -174,10 +174,10 @@ async def _learn(
             f"{labelled} suggestions have a label, but only {written} of the {len(held_out)} held-out ones show what was written "
             f"instead; {MIN_HELD_OUT} are needed to tell whether a night helps. Nothing was changed."
         )
-    if one := soundness.one_kind(s.reward for s in training):
-        remarks.append(one)
-        if options.objective not in READS_WRITTEN:
-            return "skipped", f"`{options.objective}` learns from rewards alone. Nothing was changed."
+    one, skipped = _of_one_kind(run.task, options.objective, training)
+    remarks += one
+    if skipped:
+        return "skipped", skipped
     if other := soundness.other_bases((record.suggestion.generation.model for record in records), model.sha256):
         remarks.append(other)
     await steps.do(lambda: night.load(options.seed))
@@ -364,6 +364,17 @@ def _too_few(records: Sequence[SuggestionRecord], known: int, needed: int) -> st
     reasons = ", ".join(f"{count} {what}" for what, count in why.most_common())
     rest = f" {len(verdicts) - labelled} have no label: {reasons}." if why else ""
     return f"{labelled} labelled suggestions{before}, {max(1, needed)} are needed: nothing was changed.{rest}"
+
+
+def _of_one_kind(task: Task, objective: str, training: Sequence[Sample]) -> tuple[list[str], str]:
+    """(what is to be said if labels are all of one kind, why that ends the night or nothing).
+
+    Draws that are made anew have rewards of their own, and answers about errors are told apart by degrees (`baseline`).
+    """
+    one = "" if task == "debug" or objective in DRAWS_ANEW else soundness.one_kind(s.reward for s in training)
+    if not one:
+        return [], ""
+    return [one], "" if objective in READS_WRITTEN else f"`{objective}` learns from rewards alone. Nothing was changed."
 
 
 def _what_next(adapter: str, share: float, places: int) -> str:

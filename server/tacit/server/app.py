@@ -196,7 +196,12 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
 def _runs_and_adapters(app: FastAPI, parts: Parts) -> None:
     @app.post("/v1/runs", response_model=RunInfo)
     async def start_run(body: RunRequest) -> Response:
-        """Claim the one learning slot; 409 names who has it."""
+        """Claim the one learning slot; 409 names who has it. 400: for what projects share, where nothing is shared."""
+        if body.project == SHARED and not parts.adapters.routes().sharing:
+            raise errors.BadRequest(
+                "Projects share nothing here: no adapter is learned for them together.",
+                mend="Set `share_between_projects = true` on a server that answers no team.",
+            )
         return _json(await parts.runs.start(body, parts.adapters.policy(body.project, body.task)))
 
     @app.get("/v1/runs", response_model=list[RunInfo])
