@@ -203,11 +203,11 @@ class Adapters:
         async with self._loading:
             manifest = await self._verified(name)
             key = (manifest.project, manifest.task)
-            self._check_not_serving(key, name)
+            self._routes.check_not_serving(key, name)
             places = canary.places_of_a_shadow(self._settings, manifest.task)
             async with self._brought_in(manifest), self._moving:
                 # Again: while it was loaded, a rollback may have changed what serves, a project may have been set apart.
-                self._check_not_serving(key, name)
+                self._routes.check_not_serving(key, name)
                 sharing.check(manifest, self._routes.apart)
                 found = CanaryInfo(
                     project=manifest.project,
@@ -232,10 +232,6 @@ class Adapters:
             log.info("project %s (%s): %s %s", *key, name, what)
             await self._clean_up(key)
         return found
-
-    def _check_not_serving(self, key: Key, name: str) -> None:
-        if self._routes.serving.get(key) == name:
-            raise Conflict(f"`{name}` serves project {key[0]} already.")
 
     @asynccontextmanager
     async def _brought_in(self, manifest: Manifest) -> AsyncIterator[None]:
@@ -299,8 +295,7 @@ class Adapters:
 
     async def answered(self, policy: str, failure: TacitError | None) -> None:
         """What became of a request to a ready engine. A canary on which it fails again and again is rolled back."""
-        found = self._routes.tried(policy)
-        if found is None:
+        if (found := self._routes.tried(policy)) is None:
             return
         if failure is None:
             self._failures.pop(policy, None)
@@ -384,8 +379,7 @@ class Adapters:
 
     async def _usable(self, stack: Sequence[str]) -> int:
         """How much of this history is left if those on top go that the engine neither has nor takes."""
-        engine = self._engine
-        if engine is None:
+        if (engine := self._engine) is None:
             return len(stack)
         for left in range(len(stack), 0, -1):
             name = stack[left - 1]
@@ -421,8 +415,6 @@ class Adapters:
     async def detail(self, name: str) -> AdapterDetail:
         """NotFound, Refused (its files cannot be read)."""
         return await inventory.detail(self._store, self._routes, self._home.adapters, name)
-
-    # Steps.
 
     async def _verified(self, name: str) -> Manifest:
         manifest = await asyncio.to_thread(verifying.verify, self._home.adapters, name, self._base_sha256)

@@ -73,6 +73,11 @@ class Routes:
         for found in canaries:
             self.canaries[found.project, found.task] = found
 
+    def check_not_serving(self, key: Key, name: str) -> None:
+        """Conflict: it does."""
+        if self.serving.get(key) == name:
+            raise Conflict(f"`{name}` serves project {key[0]} already.")
+
     def tried(self, adapter: str) -> CanaryInfo | None:
         """The canary of that name, if it is under way."""
         return next((found for found in self.canaries.values() if found.adapter == adapter), None)
