@@ -247,6 +247,20 @@ def test_a_link_is_no_python(shop: Path) -> None:
     assert python_of(shop)[1] == []
 
 
+def test_of_where_a_python_is_installed_only_its_parts_are_bound(shop: Path) -> None:
+    """It may be a home, or `~/.local`."""
+    home = shop.parent / "somebody"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "python3").write_text("")
+    (home / "lib" / "python3.11").mkdir(parents=True)
+    (home / "lib" / "python3.11" / "os.py").write_text("")
+    (home / ".ssh").mkdir()
+    (shop / ".venv" / "bin").mkdir(parents=True)
+    (shop / ".venv" / "pyvenv.cfg").write_text(f"home = {home}/bin\n")
+    (shop / ".venv" / "bin" / "python").symlink_to(home / "bin" / "python3")
+    assert python_of(shop)[1] == [str(shop / ".venv"), str(home / "bin"), str(home / "lib")]
+
+
 HOSTILE = """import contextlib, os, socket, subprocess, unittest
 
 class Held(unittest.TestCase):

@@ -191,13 +191,18 @@ def python_of(root: Path) -> tuple[str, list[str]]:
         real = Path(os.path.realpath(program))
         prefix = real.parent.parent
         if _PYTHON.fullmatch(real.name) and real.parent.name == "bin" and any((prefix / "lib").glob("python3.*/os.py")):
-            return str(program), [str(folder), *([] if _of_system(prefix) else [str(prefix)])]
+            return str(program), [str(folder), *([] if _of_system(prefix) else _parts(prefix))]
     found = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")
     return found or interpreter(), []
 
 
 def _of_system(path: Path) -> bool:
     return any(path.is_relative_to(one) for one in (*SYSTEM, sys.base_prefix))
+
+
+def _parts(prefix: Path) -> list[str]:
+    """What a runtime needs of where it is installed, which may be `~/.local` or a home: nothing else of that is bound."""
+    return [str(prefix / name) for name in ("bin", "lib", "lib64") if (prefix / name).is_dir()]
 
 
 def node_of(root: Path) -> tuple[str, list[str]]:
@@ -211,7 +216,7 @@ def node_of(root: Path) -> tuple[str, list[str]]:
     if _of_system(prefix):
         return str(real), binds
     certain = real.name == "node" and (prefix / "include" / "node" / "node.h").is_file()
-    return (str(real), [*binds, str(prefix)]) if certain else ("", [])
+    return (str(real), [*binds, *_parts(prefix)]) if certain else ("", [])
 
 
 async def _run(
