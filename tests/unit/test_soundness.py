@@ -16,6 +16,7 @@ from tacit.learner.baseline import advantages
 from tacit.learner.reward import Reward
 from tacit.learner.run import KEPT_RUNS, _forget_old_runs, _of_one_kind, _too_few
 from tacit.learner.samples import split
+from tacit.learner.several import START, heard
 from tacit.learner.soundness import one_kind, other_bases, sound
 from tacit.protocol.client import TacitClient
 from tacit.protocol.completion import Generation
@@ -119,8 +120,20 @@ def test_a_run_keeps_its_own_folder_where_the_clock_was_set_back(home: Home) -> 
         os.utime(folder, (2_000_000_000 + number, 2_000_000_000 + number))
     mine = home.runs / "mine"
     mine.mkdir()
+    killed = home.runs / f"run-{KEPT_RUNS + 4:03d}" / START / "job.json"
+    for file in (killed, mine / START / "job.json"):
+        file.parent.mkdir()
+        file.write_text("{}")
+    os.utime(killed.parent.parent, (2_100_000_000, 2_100_000_000))
     _forget_old_runs(home, mine)
+    # Samples of a run that was killed are not kept with its folder.
+    assert not killed.parent.exists() and killed.parent.parent.exists() and (mine / START / "job.json").exists()
     assert mine.exists() and len(list(home.runs.iterdir())) == KEPT_RUNS and not (home.runs / "run-000").exists()
+
+
+def test_what_a_library_says_between_is_not_taken_for_the_trainings() -> None:
+    assert heard('{"step": 1, "metrics": {}}\n') == {"step": 1, "metrics": {}}
+    assert heard("NCCL version 2.27.5+cuda12.9\n") is heard("\n") is None
 
 
 # Nights with nothing in them

@@ -20,7 +20,7 @@ from tacit.learner.metrics import Metrics
 from tacit.learner.policy import CANDIDATE, Policy
 from tacit.learner.rollouts import lessons
 from tacit.learner.samples import Sample, sample_of
-from tacit.learner.several import Job, processes, train_in
+from tacit.learner.several import START, Job, processes, train_in
 from tacit.learner.train import TrainResult, TrainSettings, train
 from tacit.learner.trial import Trial, TrialSettings
 from tacit.learner.trial_debug import DebugTrial
@@ -123,7 +123,7 @@ class Night:
             count = processes(int(setting(self._home, "processes", 0)))
             if count > 1:
                 job = Job(
-                    str(self._folder), self._model.sha256, str(out.parent / "start"), self._parent,
+                    str(self._folder), self._model.sha256, str(out.parent / START), self._parent,
                     str(self._home.adapters / self._parent), tuple(taught), tuple(expected), settings, objective, str(out),
                     key_of(key, count),
                 )  # fmt: skip

@@ -29,6 +29,7 @@ from tacit.learner.night import PROBE_TOKENS, Model, Night, Progress
 from tacit.learner.objective import DRAWS_ANEW, READS_WRITTEN, named
 from tacit.learner.publish import publish
 from tacit.learner.samples import Sample, split
+from tacit.learner.several import START
 from tacit.learner.show_policy import Choice, refit
 from tacit.learner.soundness import Log
 from tacit.learner.train import Stopped, TrainSettings
@@ -393,5 +394,6 @@ def _why(checks: Sequence[Check]) -> str:
 def _forget_old_runs(home: Home, mine: Path) -> None:
     """mine: of this run; where the clock was set back it is not the newest by its time."""
     folders = [folder for folder in home.runs.iterdir() if folder.is_dir() and folder != mine]
-    for folder in sorted(folders, key=lambda f: f.stat().st_mtime, reverse=True)[KEPT_RUNS - 1 :]:
-        shutil.rmtree(folder, ignore_errors=True)
+    for number, folder in enumerate(sorted(folders, key=lambda f: f.stat().st_mtime, reverse=True), start=1):
+        # A run that was killed had no time to remove the samples that its processes were given.
+        shutil.rmtree(folder if number >= KEPT_RUNS else folder / START, ignore_errors=True)

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, Final
 
 import torch
 from pydantic import TypeAdapter
@@ -33,6 +33,8 @@ from tacit.protocol.completion import BASE_POLICY
 from tacit.protocol.errors import TacitError
 
 PR_SET_PDEATHSIG = 1
+START: Final = "start"
+"""In the run's folder: where training starts, and the job with its samples. It goes with the processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def train_in(
             for line in crew.stdout:
                 if stop.is_set():
                     raise Stopped
-                match json.loads(line):
+                match heard(line):
                     case {"stage": stage, "done": done, "total": total}:
                         progress(stage, done, total)
                     case {"step": step, "metrics": metrics}:
@@ -108,6 +110,11 @@ def train_in(
             raise TacitError(f"Training in {count} processes ended with {crew.returncode}: {lines[0]}.")
     policy.read(Path(job.out))
     return result
+
+
+def heard(line: str) -> Any:
+    """What the first process says; None: a line of a library, which has the same way out (NCCL says its version there)."""
+    return json.loads(line) if line.startswith("{") else None
 
 
 def work(file: Path) -> None:
