@@ -15,6 +15,7 @@ from tacit.learner.rollouts import GROUP, TEMPERATURE, judged, lessons, rollouts
 from tacit.learner.samples import Sample
 from tacit.learner.train import train
 from tacit.protocol.completion import BASE_POLICY
+from tacit.protocol.fim import QWEN
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+\n"
 assert len(LETTERS) == VOCABULARY
@@ -71,6 +72,14 @@ def test_an_answer_ends_with_the_line_that_was_written() -> None:
     lines = [one.text for one in taught]
     assert all("\n" not in text[:-1] for text in lines)
     assert any(text.endswith("\n") for text in lines), "some of these draws are two lines long before they are cut"
+
+
+def test_ending_is_a_token_that_was_drawn() -> None:
+    """Else an answer that stops too soon would be judged, and nothing of it made less likely."""
+    fim = replace(QWEN, stops=frozenset(range(9, 20)))
+    drawn = evaluate.sampled(policy(), [one.prompt for one in PLACES], [12] * len(PLACES), GROUP, TEMPERATURE, 3, fim=fim)
+    ended = [tokens for group in drawn for tokens in group if set(tokens) & fim.stops]
+    assert ended and all(tokens[-1] in fim.stops and not set(tokens[:-1]) & fim.stops for tokens in ended)
 
 
 def test_other_objectives_learn_from_the_log() -> None:

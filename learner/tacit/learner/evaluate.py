@@ -93,7 +93,7 @@ def greedy(
                 policy, [prompts[i] for i in chosen], max_tokens, fim, do_sample=False, temperature=None, top_p=None
             )
             for i, tokens in zip(chosen, drawn, strict=True):
-                texts[i] = decode(tokens)
+                texts[i] = decode([token for token in tokens if token not in fim.stops])
     return texts
 
 
@@ -108,7 +108,8 @@ def sampled(
     batch: int = 2,
     fim: FimTokens = QWEN,
 ) -> list[list[list[int]]]:
-    """`count` draws of the candidate for each prompt, as token ids without the end token, from the whole distribution.
+    """`count` draws of the candidate for each prompt, as token ids, the end token included where one was drawn, from the whole
+    distribution.
 
     max_tokens: of each prompt's draws. batch: prompts at a time.
     """
@@ -126,7 +127,7 @@ def sampled(
 
 
 def _generate(policy: Policy, prompts: Sequence[Sequence[int]], max_tokens: int, fim: FimTokens, **how: Any) -> list[list[int]]:
-    """What the acting policy writes after each prompt, up to an end token. how: transformers' `generate`, how to choose."""
+    """What the acting policy writes after each prompt, up to an end token and with it. how: `generate`'s, how to choose."""
     stops = sorted(fim.stops)
     width = max(len(prompt) for prompt in prompts)
     ids = torch.full((len(prompts), width), stops[0])
@@ -148,7 +149,7 @@ def _generate(policy: Policy, prompts: Sequence[Sequence[int]], max_tokens: int,
         )[:, width:]
         .tolist()
     )
-    return [row[: next((k for k, token in enumerate(row) if token in fim.stops), max_tokens)] for row in drawn]
+    return [row[: next((k + 1 for k, token in enumerate(row) if token in fim.stops), max_tokens)] for row in drawn]
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from tacit.learner.objective import DRAWS_ANEW
 from tacit.learner.policy import CANDIDATE, Policy
 from tacit.learner.reward import TAU, Reward, edit_distance, kept_length, worth
 from tacit.learner.samples import MAX_WRITTEN_TOKENS, Detokenize, Sample
+from tacit.protocol.fim import QWEN
 
 GROUP: Final = 4
 """Answers a place: enough that some differ, and a night on a processor still ends. TRL's default is 8."""
@@ -80,7 +81,7 @@ def judged(text: str, written: str) -> Reward:
 
 
 def _rollout(place: Sample, number: int, tokens: Sequence[int], detokenize: Detokenize) -> Sample:
-    text = detokenize(tokens)
+    text = detokenize([token for token in tokens if token not in QWEN.stops])
     return replace(
         place,
         suggestion_id=f"{place.suggestion_id}/{number}",
