@@ -146,6 +146,13 @@ def test_definitions_in_every_language_show_their_signature(language: str) -> No
     assert scope_at(definitions(text, language), inside).endswith("close")
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("line", ["\n", "from x import (\n"])
+def test_odd_files_hold_nobody_up(line: str) -> None:
+    """A regular expression lets nothing else run: what takes the square of these lines takes minutes."""
+    assert "zebra" in imported(line * (100_000 if line == "\n" else 5000) + "import zebra\n")
+
+
 def test_half_written_code_still_defines() -> None:
     text = 'def whole(a):\n    """What it does."""\n    b = a\n    c = b\n    return c\n\n\ndef half(a, b\n    x = whole('
     found = {one.name: one for one in definitions(text, "python")}

@@ -161,6 +161,13 @@ def test_a_file_with_lone_carriage_returns_is_left_alone() -> None:
     assert isinstance(told, str) and "line ends" in told
 
 
+@pytest.mark.timeout(60)
+def test_a_file_of_empty_lines_holds_nobody_up() -> None:
+    """A regular expression lets nothing else run: what takes the square of these lines takes minutes."""
+    empty = "\n" * 200_000
+    assert put(f"a = 1\n{empty}", "b = 2\n", at="a = 1\n") == f"b = 2\n{empty}"
+
+
 def test_changes_far_apart_in_a_long_file_are_found() -> None:
     text = "import os\n" + "".join(f"def f{at}(x):\n    if x:\n        return {at}\n\n\n" for at in range(1000))
     new = put(text, "import sys\n\ndef f998(x):\n    if x:\n        return -1\n")

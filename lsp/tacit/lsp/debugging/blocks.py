@@ -34,7 +34,8 @@ _IMPORT: Final = re.compile(r"^(?:import\b|from\s+\S+\s+import\b|use\s|#include\
 _ABOVE: Final = re.compile(r"^\s*(?:@\w|#\[|template\s*<)")
 """A line above a definition that belongs to it."""
 _LEFT_OUT: Final = re.compile(
-    r"(?:#|//|/\*|--)[^\n]*(?:\.\.\.|\u2026)|(?:rest|remainder) of (?:the|your|my) |existing code|your code here|^\s*\.\.\.\s*$",
+    r"(?:#|//|/\*|--)[^\n]{0,200}(?:\.\.\.|\u2026)|(?:rest|remainder) of (?:the|your|my) |existing code|your code here"
+    r"|^[^\S\n]*\.\.\.[^\S\n]*$",
     re.IGNORECASE | re.MULTILINE,
 )
 """Where a model leaves out what stands in the file."""

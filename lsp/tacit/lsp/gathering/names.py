@@ -5,10 +5,11 @@ import re
 from typing import Final
 
 _NAME = re.compile(r"[^\W\d]\w{2,80}")
+# Blanks at a line's beginning, and no line ends: else each of many empty lines is the beginning of all that follow.
 _IMPORT = re.compile(
-    r"^\s*(?:import|from|use|using|#\s*include|require|package|export\b.*\bfrom|const\b.*\brequire)\b.*$", re.MULTILINE
+    r"^[^\S\n]*(?:import|from|use|using|#\s*include|require|package|export\b.*\bfrom|const\b.*\brequire)\b.*$", re.MULTILINE
 )
-_IMPORT_BLOCK = re.compile(r"^\s*(?:from\s+\S+\s+)?import\s*(?:type\s*)?[({][^)}]*[)}].*$", re.MULTILINE)
+_IMPORT_BLOCK = re.compile(r"^[^\S\n]*(?:from\s+\S+\s+)?import\s*(?:type\s*)?[({][^)}]{0,4000}[)}].*$", re.MULTILINE)
 _QUOTED = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'")
 _COMMENT = re.compile(r"(?m)(?://|#(?!\s*include)).*$")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")

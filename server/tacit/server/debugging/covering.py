@@ -61,10 +61,10 @@ def _absolute(path: str) -> str:
     ways = []
     for start in range(len(parts)):
         dotted = re.escape(".".join(parts[start:]))
-        ways += [rf"^\s*import\s[^\n]*\b{dotted}\b", rf"^\s*from\s+{dotted}\s+import\b"]
+        ways += [rf"^[^\S\n]*import\s[^\n]*\b{dotted}\b", rf"^[^\S\n]*from\s+{dotted}\s+import\b"]
         if start < len(parts) - 1:
             above = re.escape(".".join(parts[start:-1]))
-            ways.append(rf"^\s*from\s+{above}\s+import\s[^\n]*\b{re.escape(parts[-1])}\b")
+            ways.append(rf"^[^\S\n]*from\s+{above}\s+import\s[^\n]*\b{re.escape(parts[-1])}\b")
     return "|".join(ways)
 
 
@@ -78,7 +78,7 @@ def _requires(text: str, name: str, path: str) -> bool:
 
 def _relative(stem: str) -> str:
     name = re.escape(stem)
-    return rf"^\s*from\s+\.[\w.]*\b{name}\s+import\b|^\s*from\s+\.+\s+import\s[^\n]*\b{name}\b"
+    return rf"^[^\S\n]*from\s+\.[\w.]*\b{name}\s+import\b|^[^\S\n]*from\s+\.+\s+import\s[^\n]*\b{name}\b"
 
 
 def judged(runs: CoveringRuns, trace: str = "") -> Check:

@@ -17,9 +17,9 @@ MOST_MANIFEST: Final = 20_000_000
 _ENDINGS: Final = ("", ".ts", ".tsx", ".d.ts", ".js", ".jsx", ".mjs", ".cjs", ".mts", ".cts", ".json", ".vue", ".svelte", ".node")
 _TYPED: Final = {".js": (".ts", ".tsx", ".d.ts"), ".jsx": (".tsx",), ".mjs": (".mts", ".d.mts"), ".cjs": (".cts", ".d.cts")}
 """TypeScript imports a file by the name that it will have when it is compiled."""
-_REQUIRED: Final = re.compile(r"^\s*(?:require\s+)?([\w.~-]+(?:/[\w.~-]+)*)\s+v\d", re.MULTILINE)
-_MODULE: Final = re.compile(r"^\s*module\s+\"?([^\s\"]+)", re.MULTILINE)
-_RUST_MODULE: Final = re.compile(r"^\s*(?:pub(?:\([^)]*\))?\s+)?(?:mod|extern\s+crate)\s+(\w+)", re.MULTILINE)
+_REQUIRED: Final = re.compile(r"^[^\S\n]*(?:require\s+)?([\w.~-]+(?:/[\w.~-]+)*)\s+v\d", re.MULTILINE)
+_MODULE: Final = re.compile(r"^[^\S\n]*module\s+\"?([^\s\"]+)", re.MULTILINE)
+_RUST_MODULE: Final = re.compile(r"^[^\S\n]*(?:pub(?:\([^)]*\))?\s+)?(?:mod|extern\s+crate)\s+(\w+)", re.MULTILINE)
 _DISTRIBUTION: Final = re.compile(r"(?:^[ \t]*|[\"'])([A-Za-z0-9][\w.-]*)", re.MULTILINE)
 
 CANNOT_TELL: Final = None
@@ -74,7 +74,7 @@ def _relative(target: Path, root: Path) -> bool | None:
 def _locked(folder: Path, package: str) -> bool:
     for name in ("package-lock.json", "yarn.lock", "pnpm-lock.yaml"):
         text = _text(folder / name)
-        if f'"node_modules/{package}"' in text or re.search(rf"^\s*['\"/]?{re.escape(package)}@", text, re.MULTILINE):
+        if f'"node_modules/{package}"' in text or re.search(rf"^[^\S\n]*['\"/]?{re.escape(package)}@", text, re.MULTILINE):
             return True
     return False
 
