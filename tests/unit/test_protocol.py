@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -90,6 +91,14 @@ def test_every_event_type_is_part_of_the_union() -> None:
 def test_an_unknown_field_is_an_error() -> None:
     with pytest.raises(ValidationError, match="prompt"):
         events.EVENT.validate_python({"kind": "shown", "at": NOW, "session_id": "s" * 8, "suggestion_id": "x" * 8, "prompt": 1})
+
+
+def test_a_number_that_no_column_holds_is_an_error() -> None:
+    """The store would fail on it, and the sender's outbox would send it for ever."""
+    found = {"at": NOW, "session_id": "s" * 8, "project": "p", "path": "a.py", "document": "d" * 8, "reason": "opened"}
+    for number, right in ((2**63 - 1, True), (2**63, False)):
+        with nullcontext() if right else pytest.raises(ValidationError, match="number"):
+            events.TextSnapshot.model_validate({**found, "number": number, "sha256": "0" * 64, "text": ""})
 
 
 @pytest.mark.parametrize("identifier", ["", "short", "a" * 65, "../../etc/passwd", "with space", "nul\0nulnul"])

@@ -257,8 +257,8 @@ class TextEvent(EventBase):
     """Relative to the workspace root, with forward slashes."""
     document: Identifier
     """One opening of the document in one session."""
-    number: int = Field(ge=0)
-    """Counts the text events of one opening. One that is missing is a gap."""
+    number: int = Field(ge=0, lt=2**63)
+    """Counts the text events of one opening, in a column of 64 bits. One that is missing is a gap."""
 
 
 class TextSnapshot(TextEvent):
