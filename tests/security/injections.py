@@ -5,7 +5,7 @@ server and language server with them.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 Surface = Literal["fix", "explain", "chat", "complete", "terminal", "apply"]
 """apply: the code of a chat's answer is put into the document."""
@@ -112,24 +112,7 @@ _TEXTS = {
     "places of a format": "%s %n {0.__class__.__mro__} {request} ${{ secrets.TOKEN }} {{7*7}}",
 }
 """What a model is made to say. As an explanation, as the answer of a chat, in a terminal."""
-_TEXT_CARRIERS: tuple[Carrier, ...] = (
-    "comment",
-    "docstring",
-    "string",
-    "identifier",
-    "diagnostic",
-    "source",
-    "code",
-    "related",
-    "trace",
-    "question",
-    "file name",
-    "neighbour",
-    "commit",
-    "issue",
-    "test output",
-    "language",
-)
+_TEXT_CARRIERS: tuple[Carrier, ...] = get_args(Carrier)
 
 
 def _texts() -> list[Case]:
