@@ -22,6 +22,7 @@ class Place:
     reward: float = 0.5
     label_weight: float = 1.0
     hindsight: float = 0.0
+    rehearsed: bool = False
     show_weight: float = 1.0
     temperature: float = 1.0
     logged: tuple[float, ...] | None = None
@@ -68,6 +69,7 @@ def inputs(
         show_weight=torch.tensor([p.show_weight for p in places]),
         temperature=torch.tensor([p.temperature for p in places]),
         hindsight=torch.tensor([p.hindsight for p in places]),
+        rehearsed=torch.tensor([p.rehearsed for p in places]),
         drift=torch.tensor(drift),
     )
 
@@ -104,6 +106,7 @@ def take(made: LossInputs, samples: Sequence[int]) -> LossInputs:
             "show_weight",
             "temperature",
             "hindsight",
+            "rehearsed",
         ):
             changed[entry.name] = value[list(samples)]
         elif value.ndim:

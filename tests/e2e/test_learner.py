@@ -112,6 +112,8 @@ async def test_a_night(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -
     checks = {check["name"]: check for check in second.report["checks"]}
     assert checks["logged draws"]["passed"], checks["logged draws"]["message"]
     assert second.report["parent"] == outcome.adapter and second.report["training"]["steps"] > 0
+    # What the first one learned from is gone over again, and only that.
+    assert outcome.report["counts"]["rehearsed"] == 0 < second.report["counts"]["rehearsed"] <= len(lineage)
 
 
 @pytest.mark.soak

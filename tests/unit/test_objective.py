@@ -37,6 +37,7 @@ def inputs(**changes: Any) -> LossInputs:
         "show_weight": torch.tensor([1.0]),
         "temperature": torch.tensor([1.0]),
         "hindsight": torch.tensor([0.0]),
+        "rehearsed": torch.tensor([False]),
         "drift": torch.tensor(0.0),
     }
     return LossInputs(**{**values, **changes})

@@ -87,7 +87,7 @@ class Rows:
             "logits": logits, "base": serving, "serving": serving, "tokens": self.tokens, "sample": sample, "drawn": drawn,
             "logged": torch.zeros(len(self.tokens)), "kept": torch.ones(len(self.tokens)), "blame": torch.ones(len(self.tokens)),
             "reward": ones, "label_weight": ones, "advantage": ones, "show_weight": ones, "temperature": ones, "hindsight": ones,
-            "drift": torch.tensor(0.0),
+            "rehearsed": torch.zeros(samples, dtype=torch.bool), "drift": torch.tensor(0.0),
         }  # fmt: skip
         return LossInputs(**{**values, **changes})
 

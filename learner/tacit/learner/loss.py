@@ -53,6 +53,8 @@ class LossInputs:
     """[N] fp32: of the logged draw."""
     hindsight: Tensor
     """[N] fp32: q; 0 where no written text is to be learned from."""
+    rehearsed: Tensor
+    """[N] bool: an earlier night has learned from the written text; tonight goes over it again."""
     drift: Tensor
     """Scalar fp32: KL(serving‖policy), nats per sequence, over the last steps. A constant, no gradient."""
 
@@ -61,6 +63,7 @@ class LossInputs:
 class Coefficients:
     policy: float = 1.0
     hindsight: float = 0.5
+    rehearsal: float = 0.3
     kl_base: float = 0.05
     kl_serving: float = 0.05
     beta: float = 0.1
@@ -82,8 +85,8 @@ class LossOutput:
     loss: Tensor
     """Scalar with gradient: a sum over the samples, to be divided by the batch's number of samples."""
     metrics: dict[str, float] = field(default_factory=dict)
-    """Sums over samples: policy (the objective's own term), hindsight (its term on written text), kl_base, kl_serving (nats
-    per sequence), ratio (Π π/μ of each draw), draws (how many)."""
+    """Sums over samples: policy (the objective's own term), hindsight (its term on written text), rehearsal, kl_base, kl_serving
+    (nats per sequence), ratio (Π π/μ of each draw), draws (how many)."""
 
 
 Objective = Callable[[LossInputs, Coefficients], LossOutput]
@@ -98,16 +101,18 @@ def finish(
     hindsight: Tensor | None = None,
     hindsight_weight: float = 1.0,
 ) -> LossOutput:
-    """The objective's own terms (scalars), the KL anchors that all objectives have, the metrics. log_policy: [P, V]."""
+    """The objective's own terms (scalars), what all have (rehearsal, KL anchors), the metrics. log_policy: [P, V]."""
     zero = log_policy.sum() * 0.0  # with a gradient: a part of a batch may hold nothing that this objective reads
     policy = zero if policy is None else policy
     hindsight = zero if hindsight is None else hindsight
     from_base = token_kl(inputs.base, log_policy)
     from_serving = from_base if inputs.serving is inputs.base else token_kl(inputs.serving, log_policy)
     kl_base, kl_serving = (from_base * inputs.drawn).sum(), (from_serving * inputs.drawn).sum()
+    rehearsal = -(inputs.rehearsed[inputs.sample] * ~inputs.drawn * chosen(log_policy, inputs)).sum() / L_MAX
     loss = (
         coefficients.policy * policy
         + hindsight_weight * hindsight
+        + coefficients.rehearsal * rehearsal
         + (coefficients.kl_base * kl_base + coefficients.kl_serving * kl_serving) / L_MAX
     )
     draws = has_draw(inputs)
@@ -116,6 +121,7 @@ def finish(
         {
             "policy": float(policy.detach()),
             "hindsight": float(hindsight.detach()),
+            "rehearsal": float(rehearsal.detach()),
             "kl_base": float(kl_base.detach()),
             "kl_serving": float(kl_serving.detach()),
             "ratio": float(draw_ratio(inputs)[draws].sum()),

@@ -106,12 +106,22 @@ class Night:
                     tokens += [gate.Agreement(engine, trainer, sample.temperature) for engine, trainer in pairs]
         return gate.agreement("logged draws", tokens)
 
-    def train(self, samples: Sequence[Sample], settings: TrainSettings, objective: str, stop: Event, out: Path) -> TrainResult:
+    def train(
+        self,
+        samples: Sequence[Sample],
+        again: Sequence[Sample],
+        settings: TrainSettings,
+        objective: str,
+        stop: Event,
+        out: Path,
+    ) -> TrainResult:
         """Train the candidate and write it to `out` as PEFT does. Goes on with an interrupted run of the same training.
 
+        again: what earlier nights have learned from and this one goes over once more (`rehearsal`).
         `out.parent` is the run's folder, and keeps the checkpoint until the run has ended.
         """
         taught, expected = lessons(self.policy, samples, objective, self.tokenizer.decode, settings.seed, self._progress)
+        taught, expected = [*taught, *again], [*expected, *[0.0] * len(again)]
         key = key_of(self._model.sha256, self._parent, objective, settings, self.policy.device.type, taught, expected)
         board = self._home.logs / "tensorboard" / out.parent.name if setting(self._home, "metrics", "off") != "off" else None
         metrics = Metrics(out.parent, board)

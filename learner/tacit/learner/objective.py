@@ -45,7 +45,7 @@ __all__ = [
 
 
 def topr(inputs: LossInputs, coefficients: Coefficients) -> LossOutput:
-    """L = L_PG + 0.5 L_hind + β_base KL_base + β_serve KL_serve, each summed over samples and divided by L_max."""
+    """L = L_PG + 0.5 L_hind + 0.3 L_replay + β_base KL_base + β_serve KL_serve, each summed over samples and divided by L_max."""
     log_policy = inputs.logits.log_softmax(-1)
     weight = importance_weight(inputs.advantage, draw_ratio(inputs)) * inputs.show_weight * inputs.advantage
     positive = inputs.advantage[inputs.sample] >= 0
@@ -87,6 +87,8 @@ def named(name: str) -> Objective:
 
 def useful(sample: Sample, advantage: float, objective: str = "topr") -> bool:
     """Does the sample move anything: is there a draw, a label, a written text, as far as this objective reads them?"""
+    if sample.rehearsed:
+        return objective in READS_WRITTEN
     drawn, written = bool(sample.tokens), sample.hindsight > 0
     if objective == "topr":
         return written or (advantage != 0 and any(sample.kept if advantage >= 0 else sample.blame))

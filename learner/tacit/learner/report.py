@@ -16,9 +16,11 @@ CURVE_POINTS = 12
 VERDICTS = {"passed": "passed", "refused": "**REFUSED**", "inconclusive": "**inconclusive**", "not run": "not run"}
 
 
-def counts(exported: int, fresh: Sequence[Sample], train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, Any]:
+def counts(
+    exported: int, fresh: Sequence[Sample], train: Sequence[Sample], held_out: Sequence[Sample], again: Sequence[Sample]
+) -> dict[str, Any]:
     """How many suggestions there were and what became of them; of debugging answers their draws. fresh: those that the parent has
-    not learned from."""
+    not learned from. again: those that it has, gone over once more."""
     with_label = [s for s in fresh if s.reward.labelled]
     return {
         "exported": exported,
@@ -30,6 +32,7 @@ def counts(exported: int, fresh: Sequence[Sample], train: Sequence[Sample], held
         "hindsight": sum(s.hindsight > 0 for s in train),
         "unusable_draws": sum(not s.tokens for s in fresh),
         "training": len(train),
+        "rehearsed": len(again),
         "held_out": len(held_out),
         "sessions": len({s.session for s in fresh}),
     }
@@ -76,7 +79,8 @@ def readable(report: Mapping[str, Any]) -> str:
             f"- {found['exported']} in all, {found['already_learned']} of them learned from before.",
             f"- {found['labelled']} with a label ({outcomes or 'none'}), mean reward {found['mean_reward']:+.2f}.",
             f"- Without a label: {censored or 'none'}.",
-            f"- {found['training']} for training, {found['hindsight']} of them with text that was written instead; "
+            f"- {found['training']} for training, {found['hindsight']} of them with text that was written instead; besides "
+            f"{found['rehearsed']} texts from which earlier nights had learned; "
             f"{found['held_out']} held out; {found['sessions']} sessions.",
         ]
     if report.get("remarks"):
@@ -97,14 +101,14 @@ def readable(report: Mapping[str, Any]) -> str:
                 else "."
             ),
             "",
-            "| step | policy | hindsight | KL per sequence | mean ratio | gradient norm | learning rate |",
-            "|---|---|---|---|---|---|---|",
+            "| step | policy | hindsight | rehearsal | KL per sequence | mean ratio | gradient norm | learning rate |",
+            "|---|---|---|---|---|---|---|---|",
         ]
         curve = trained["curve"]
         every = max(1, -(-len(curve) // CURVE_POINTS))
         lines += [
-            f"| {at + 1} | {s['policy']:+.3f} | {s['hindsight']:.3f} | {s['sequence_kl']:.3f} | {s['ratio']:.2f} "
-            f"| {s['grad_norm']:.2f} | {s['learning_rate']:.1e} |"
+            f"| {at + 1} | {s['policy']:+.3f} | {s['hindsight']:.3f} | {s['rehearsal']:.3f} | {s['sequence_kl']:.3f} "
+            f"| {s['ratio']:.2f} | {s['grad_norm']:.2f} | {s['learning_rate']:.1e} |"
             for at, s in enumerate(curve)
             if at % every == 0 or at == len(curve) - 1
         ]

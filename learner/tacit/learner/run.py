@@ -19,8 +19,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Literal, TypeVar
 
+from tacit.learner import rehearsal, soundness, together
 from tacit.learner import report as reporting
-from tacit.learner import soundness, together
 from tacit.learner.checkpoint import discard
 from tacit.learner.debug_samples import verdict_of
 from tacit.learner.gate import FORGETTING, MIN_HELD_OUT, Check, nothing_logged, tried_on
@@ -161,14 +161,16 @@ async def _learn(
     remarks = report["remarks"] = list(log.remarks)
     labelled = sum(verdict_of(record).labelled for record in records)
     if labelled < options.min_samples or not labelled:
-        report["counts"] = reporting.counts(known + len(records), [], [], [])
+        report["counts"] = reporting.counts(known + len(records), [], [], [], [])
         return "skipped", _too_few(records, known, options.min_samples)
 
     model = Model(Path(status.model_path), status.model_sha256)
     night = await steps.do(lambda: Night(home, model, run.parent, steps.progress, run.task))
     samples: list[Sample] = await steps.do(lambda: night.samples(records))
     training, held_out = split(samples)
-    report["counts"] = reporting.counts(known + len(samples), samples, training, held_out)
+    earlier = rehearsal.drawn_from(log.past, len(training), options.seed) if options.objective in READS_WRITTEN else []
+    again = rehearsal.rehearsed(await steps.do(lambda: night.samples(earlier)), held_out)
+    report["counts"] = reporting.counts(known + len(samples), samples, training, held_out, again)
     written = sum(bool(s.written_tokens) for s in held_out)
     if written < MIN_HELD_OUT or not training:
         return "skipped", (
@@ -197,7 +199,7 @@ async def _learn(
 
     candidate = home.runs / run.id / "adapter"
     settings = replace(options.train, seed=options.seed)
-    trained = await steps.do(lambda: night.train(training, settings, options.objective, steps.stop, candidate))
+    trained = await steps.do(lambda: night.train(training, again, settings, options.objective, steps.stop, candidate))
     report["training"] = reporting.training(trained)
     if not trained.steps:
         return "skipped", "No suggestion of the training part says anything to learn from. Nothing was changed."

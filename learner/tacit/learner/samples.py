@@ -82,6 +82,8 @@ class Sample:
     reward: Reward | Verdict
     draw: int = 0
     """Number of the draw among those of its suggestion: a debugging answer has several."""
+    rehearsed: bool = False
+    """An earlier night has learned from it: only what was written is gone over again (`rehearsal`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +206,16 @@ def split(samples: Sequence[Sample], share: float = HELD_OUT) -> tuple[list[Samp
         held = [s for s in ordered if s.session in late]
     else:
         held = ordered[len(ordered) - round(wanted) :] if ordered else []
+    away = given_away(held)
+    return [s for s in ordered if not away(s)], held
+
+
+def given_away(held: Iterable[Sample]) -> Callable[[Sample], bool]:
+    """Is a sample of the held-out ones, or of one of their places with the same text?"""
+    held = list(held)
     ids = {s.suggestion_id for s in held}
     known = {_place(s) for s in held if s.written}
-    ids |= {s.suggestion_id for s in ordered if s.written and _place(s) in known}
-    return [s for s in ordered if s.suggestion_id not in ids], held
+    return lambda sample: sample.suggestion_id in ids or (bool(sample.written) and _place(sample) in known)
 
 
 def _place(sample: Sample) -> tuple[str, str]:

@@ -31,6 +31,8 @@ class Log:
     """Not learned from yet, one for each draw, with plausible times."""
     known: int
     """How many the serving adapter has learned from, copies of those included."""
+    past: tuple[SuggestionRecord, ...]
+    """Those, one for each draw."""
     copies: dict[str, tuple[str, ...]]
     """Id of a fresh one → ids of its copies: who learns from it has learned from them."""
     remarks: tuple[str, ...]
@@ -46,21 +48,23 @@ def sound(records: Iterable[SuggestionRecord], learned: Collection[str], now: da
         count += 1
     fresh: list[SuggestionRecord] = []
     copies: dict[str, tuple[str, ...]] = {}
+    past: list[SuggestionRecord] = []
     known = again = 0
     for same in draws.values():
         again += len(same) - 1
         names = {record.suggestion.suggestion_id for record in same}
-        if not names.isdisjoint(learned):
-            known += len(same)
-            continue
         # Where an outbox was lost on the way, one copy knows more of what became of it.
         kept = max(same, key=lambda record: len(record.events))
+        if not names.isdisjoint(learned):
+            known += len(same)
+            past.append(kept)
+            continue
         fresh.append(kept)
         if others := names - {kept.suggestion.suggestion_id}:
             copies[kept.suggestion.suggestion_id] = tuple(sorted(others))
     remarks = [f"{again} of {count} suggestions were in the log more than once, copied: each counts once."] if again else []
     timed, said = with_plausible_times(fresh, now)
-    return Log(tuple(timed), known, copies, (*remarks, *said))
+    return Log(tuple(timed), known, tuple(past), copies, (*remarks, *said))
 
 
 def identity(record: SuggestionRecord) -> object:

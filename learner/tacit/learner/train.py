@@ -123,7 +123,9 @@ def train(
 
     # What the fixed policies say at the scored positions, as hidden states.
     reads = objective in READS_WRITTEN
-    trees = [Tree(s.prompt, [s.tokens, s.written_tokens if reads and s.hindsight > 0 else ()]) for s, _, _ in chosen]
+    trees = [
+        Tree(s.prompt, [s.tokens, s.written_tokens if s.rehearsed or (reads and s.hindsight > 0) else ()]) for s, _, _ in chosen
+    ]
     states: dict[int, tuple[Tensor, Tensor]] = {}
     mine = crew.mine(range(len(trees)))
     for count, number in enumerate(mine):
@@ -372,6 +374,7 @@ def _inputs(policy: Policy, items: Sequence[_Item], logits: Tensor, drift: float
         show_weight=floats([item.exposure for item in items]),
         temperature=floats([item.sample.temperature for item in items]),
         hindsight=floats([item.sample.hindsight for item in items]),
+        rehearsed=torch.tensor([item.sample.rehearsed for item in items], dtype=torch.bool, device=policy.device),
         drift=torch.tensor(drift, dtype=torch.float32, device=policy.device),
     )
 

@@ -254,7 +254,8 @@ class Experiment:
             parent = self.cells.adapter(seed, arm.name, night - 1) if night > 1 else None
             shutil.rmtree(adapter, ignore_errors=True)
             own = lessons(arm, days[night - 1], following, 1000 * seed + night)
-            trained = nights.night(arm, parent, own, settings_of(self.options.train, seed, night), adapter)
+            past = [sample for day in days[: night - 1] for sample in day]
+            trained = nights.night(arm, parent, own, past, settings_of(self.options.train, seed, night), adapter)
             seconds, steps = trained.seconds, trained.steps
         last = night == self.options.nights
         scored = nights.score(adapter, [following, unseen if last else []])

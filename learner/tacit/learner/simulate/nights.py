@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tacit.learner import evaluate
+from tacit.learner import evaluate, rehearsal
 from tacit.learner.base import Tokenizer, best_device, load, prepare
 from tacit.learner.evaluate import Text
+from tacit.learner.objective import READS_WRITTEN
 from tacit.learner.policy import CANDIDATE, Policy
 from tacit.learner.rollouts import lessons
 from tacit.learner.samples import Sample, sample_of
@@ -55,8 +56,16 @@ class Nights:
     def samples(self, records: Sequence[SuggestionRecord]) -> list[Sample]:
         return [sample_of(record, self.tokenizer.encode, self.tokenizer.decode, self._digest) for record in records]
 
-    def night(self, arm: Arm, parent: Path | None, samples: Sequence[Sample], settings: TrainSettings, out: Path) -> Trained:
-        """Train the arm from its parent's adapter and write its new one to `out`."""
+    def night(
+        self,
+        arm: Arm,
+        parent: Path | None,
+        samples: Sequence[Sample],
+        past: Sequence[Sample],
+        settings: TrainSettings,
+        out: Path,
+    ) -> Trained:
+        """Train the arm from its parent's adapter and write its new one to `out`. past: of the days before."""
         began = time.monotonic()
         policy = Policy(load(self._folder, best_device()), parent=parent, seed=settings.seed)
         taught, advantages = lessons(policy, samples, arm.objective, self.tokenizer.decode, settings.seed, self._progress)
@@ -68,6 +77,9 @@ class Nights:
             if parent is not None:
                 policy.add(PARENT, parent)
                 serving = PARENT
+            if arm.objective in READS_WRITTEN:
+                again = rehearsal.rehearsed(rehearsal.drawn_from(past, len(samples), settings.seed), ())
+                taught, advantages = [*taught, *again], [*advantages, *[0.0] * len(again)]
             result = train(policy, taught, advantages, serving, settings, arm.objective, self._progress)
             trained = Trained(result.steps, result.samples, result.tokens, result.share, result.kl_serving, 0.0)
         policy.save(out, self._digest)

@@ -36,7 +36,7 @@ class Pace:
 
     typing: float
     learning: float
-    """Of a night of `topr`, beyond NIGHT."""
+    """Of a night of `topr` that has a past to go over, beyond NIGHT."""
 
 
 async def measure(options: "Options", sources: Sequence[Source], folder: Path, home: Home) -> Pace:
@@ -53,7 +53,7 @@ async def measure(options: "Options", sources: Sequence[Source], folder: Path, h
     def night() -> float:
         nights = Nights(home, Path(status.model_path), status.model_sha256)
         samples = nights.samples(day.records)
-        return nights.night(ARMS["topr"], None, samples, options.train, folder / "adapter").seconds
+        return nights.night(ARMS["topr"], None, samples, samples, options.train, folder / "adapter").seconds
 
     taken = await asyncio.to_thread(night)
     return Pace(typing, max(0.1, (taken - NIGHT) / max(1, len(day.asked))))
