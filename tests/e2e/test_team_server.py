@@ -14,13 +14,14 @@ from short_folder import short_folder
 
 from tacit.learner.simulate.editor import Editor
 from tacit.learner.simulate.serving import ServerProcess
+from tacit.lsp.outbox import events_in
 from tacit.protocol.client import TacitClient
 from tacit.protocol.completion import CompleteRequest, Context
 from tacit.protocol.errors import Forbidden, NotFound, TooMany, Unauthorized
 from tacit.protocol.events import new_id
 from tacit.protocol.home import Home
 from tacit.protocol.project import project_of
-from tacit.protocol.remote import Remote
+from tacit.protocol.remote import Remote, outbox_of
 from tacit.protocol.team import TokenRequest
 
 BEFORE = "def add(a, b):\n    return "
@@ -60,8 +61,11 @@ async def test_a_developer_connects_works_and_is_shut_out_again(server: ServerPr
     theirs = Home(short_folder())
     refused = await asyncio.to_thread(tacit, "connect", url, home=theirs, said="tacit_wrong\n")
     assert refused.returncode == 5 and not theirs.remote.exists()
+    theirs.outbox.mkdir()
+    (theirs.outbox / "before.jsonl").write_bytes(b"{}\n" * 3)
     connected = await asyncio.to_thread(tacit, "connect", url, home=theirs, said=f"{token}\n")
     assert connected.returncode == 0 and token not in connected.stdout + connected.stderr, connected.stderr
+    assert "3 events recorded before stay on this machine" in connected.stdout
     status = await asyncio.to_thread(tacit, "status", home=theirs)
     assert status.returncode == 0 and str(home.root) not in status.stdout
 
@@ -84,6 +88,11 @@ async def test_a_developer_connects_works_and_is_shut_out_again(server: ServerPr
         async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {token}"}) as raw:
             assert (await raw.get("/healthz", headers={"host": "evil.example.com"})).status_code == 403
             assert (await raw.get("/healthz")).json() == {"ready": True}
+    waiting = outbox_of(theirs, Remote(url, token))
+    waiting.mkdir()
+    (waiting / "later.jsonl").write_bytes(b"{}\n")
+    off = await asyncio.to_thread(tacit, "connect", "--off", home=theirs)
+    assert off.returncode == 0 and f"1 event recorded for {url} waits" in off.stdout
     # The operator's own way goes on, without a token.
     assert (await server.client.complete(question())).generation.tokens
 
@@ -94,6 +103,10 @@ async def test_an_editor_elsewhere_works_through_the_team_s_server(server: Serve
     token = (await server.client.add_user(TokenRequest(name="anna"))).token
     theirs = Home(short_folder())
     environment = {"TACIT_HOME": str(theirs.root), "TACIT_SERVER_URL": url, "TACIT_SERVER_TOKEN": token}
+    # Of before she was connected: hers, and not the team's.
+    before = theirs.outbox / "session-of-before-000001.jsonl"
+    before.parent.mkdir(mode=0o700)
+    before.write_bytes(suggested(project=project_of(tmp_path)).model_dump_json().encode() + b"\n")
     options = {"learning": "on", "deadlineMs": 60_000, "eagerness": "eager", "prefetch": False}
     async with Editor(tmp_path, options=options, environment=environment) as editor:
         document = editor.open(tmp_path / "a.py", BEFORE + "\n")
@@ -103,7 +116,10 @@ async def test_an_editor_elsewhere_works_through_the_team_s_server(server: Serve
         async with asyncio.timeout(60):
             while not (found := [record async for record in server.client.export(kept)]):
                 await asyncio.sleep(0.05)
-    assert found[0].suggestion.suggestion_id == item.suggestion_id
+    # Left over files go first: it would have come by now.
+    assert [record.suggestion.suggestion_id for record in found] == [item.suggestion_id]
+    assert before.read_bytes().count(b"\n") == 1 and events_in(theirs.outbox) == 1
+    assert not list(theirs.outbox.glob("team-*/*.jsonl")), "what is hers and the team's is with the team"
     assert not theirs.database.exists() and not theirs.lock.exists()
 
     await server.client.revoke_user("anna")

@@ -14,7 +14,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from tacit.lsp.status import Status
+from tacit.protocol.errors import SettingError
 from tacit.protocol.home import Home
+from tacit.protocol.remote import remote_of
 
 if TYPE_CHECKING:
     from tacit.protocol.adapters import ServerStatus
@@ -48,6 +50,12 @@ class ServerConnection:
         self._child: subprocess.Popen[bytes] | None = None
         self.server: ServerStatus | None = None
         """What the server said last of itself."""
+        self.remote, self._unusable = None, ""
+        """The team's server, None: this home's own. Asked once: what is recorded here waits for that server and no other."""
+        try:
+            self.remote = remote_of(home)
+        except SettingError as error:
+            self._unusable = str(error)
 
     @property
     def client(self) -> "TacitClient | None":
@@ -107,17 +115,15 @@ class ServerConnection:
 
     async def _find(self) -> None:
         # In a thread: pydantic and httpx take 200 ms to import, and the editor is typing already.
-        from tacit.protocol.errors import AnswerUnreadable, ServerUnavailable, SettingError, TacitError, Unauthorized
+        from tacit.protocol.errors import AnswerUnreadable, ServerUnavailable, TacitError, Unauthorized
 
+        if self._unusable:
+            self._nobody.set()
+            self._status.say("failed", f"{self._unusable} Then start the editor again.")
+            return
         client = self._client
         if client is None:
-            try:
-                client = self._client = await asyncio.to_thread(self._make_client)
-            except SettingError as error:
-                self._nobody.set()
-                self._status.say("failed", str(error))
-                return
-
+            client = self._client = await asyncio.to_thread(self._make_client)
         pause = POLL_S
         while True:
             try:
@@ -169,7 +175,7 @@ class ServerConnection:
     def _make_client(self) -> "TacitClient":
         from tacit.protocol.client import TacitClient
 
-        return TacitClient.of(self._home)
+        return TacitClient.to(self._home, self.remote)
 
     def _starting(self) -> bool:
         return self._child is not None and self._child.poll() is None and time.monotonic() - self._started_at < PATIENCE_S

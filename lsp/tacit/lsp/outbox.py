@@ -261,6 +261,15 @@ def abandoned(folder: Path) -> Iterator[Abandoned]:
             yield Abandoned(path, fd)
 
 
+def events_in(folder: Path) -> int:
+    """How many events wait there for their server, those of living sessions included."""
+    count = 0
+    for path in folder.glob(f"*{SUFFIX}"):
+        with contextlib.suppress(OSError):
+            count += path.read_bytes().count(b"\n")
+    return count
+
+
 def set_aside(folder: Path, session: str, lines: Sequence[bytes]) -> None:
     """Append to the session's file of refused events. OSError."""
     fd = os.open(folder / f"{session}{REFUSED}", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

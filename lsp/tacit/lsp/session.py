@@ -41,6 +41,7 @@ from tacit.lsp.show_policy import ShowPolicy
 from tacit.lsp.status import Status
 from tacit.lsp.workspace import Folder, Place, Workspace
 from tacit.protocol.home import Home
+from tacit.protocol.remote import outbox_of
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,9 @@ class Session:
         self._server = ServerConnection(home, self._status, complain=self._warn, may_start=lambda: self._settings.start_server)
         self._consent = Consent(lsp.window_show_message_request_async, self._tell, lambda: self._settings)
         self._loop = asyncio.get_running_loop()
-        self._outbox = Outbox(home.outbox, session_id, on_trouble=self._warn_from_thread)
-        self._delivery = Delivery(self._outbox, self._server, home.outbox)
+        outbox = outbox_of(home, self._server.remote)
+        self._outbox = Outbox(outbox, session_id, on_trouble=self._warn_from_thread)
+        self._delivery = Delivery(self._outbox, self._server, outbox)
         self._recorder = Recorder(self._outbox, session_id, self._clock, on_new=self._delivery.wake)
         self._feedback = Feedback(self._recorder, self._clock, self._recorded, heard=self._heard)
         self._journal = Journal(self._recorder.record, self._clock, session_id, self._text_recorded)

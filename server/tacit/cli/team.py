@@ -1,16 +1,18 @@
 """`tacit tokens`, the operator's; `tacit connect`, of each developer of a team. Talk to a server; `connect` writes one file."""
 
 import asyncio
+import contextlib
 import json
 import sys
 from typing import Annotated
 
 import typer
 
+from tacit.lsp.outbox import events_in
 from tacit.protocol.client import TacitClient
 from tacit.protocol.errors import SettingError
 from tacit.protocol.home import Home
-from tacit.protocol.remote import checked, forget, keep, remote_of
+from tacit.protocol.remote import checked, forget, keep, outbox_of, remote_of
 from tacit.protocol.team import TokenRequest, UserInfo
 
 tokens = typer.Typer(help="Who of a team may use this server. On the server's machine only.", no_args_is_help=True)
@@ -85,7 +87,13 @@ def connect(
     """Use a team's server: editors and commands then ask it. The token is asked for, or read from standard input."""
     home = Home.from_environment()
     if off:
+        before = None
+        with contextlib.suppress(SettingError):
+            before = remote_of(home)
         typer.echo("This machine's own server is used again." if forget(home) else "No team's server was used.")
+        if before is not None and (left := events_in(outbox_of(home, before))):
+            waits = "1 event" if left == 1 else f"{left:,} events"
+            typer.echo(f"{waits} recorded for {before.url} wait{'s' * (left == 1)} here until it is used again.")
         return
     if url is None:
         found = remote_of(home)
@@ -101,3 +109,6 @@ def connect(
     version = asyncio.run(ask())
     keep(home, remote)
     typer.echo(f"{remote.url} (Tacit {version}) answers; editors that are open see it when they are started again.")
+    if left := events_in(outbox_of(home, None)):
+        what = "1 event recorded before stays" if left == 1 else f"{left:,} events recorded before stay"
+        typer.echo(f"{what} on this machine: only its own server is sent them, after `tacit connect --off`.")

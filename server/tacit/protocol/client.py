@@ -74,7 +74,11 @@ class TacitClient:
     @classmethod
     def of(cls, home: Home, *, timeout: float = 30.0) -> Self:
         """Of the team's server that this home is connected to, else of the home's own."""
-        remote = remote_of(home)
+        return cls.to(home, remote_of(home), timeout=timeout)
+
+    @classmethod
+    def to(cls, home: Home, remote: Remote | None, *, timeout: float = 30.0) -> Self:
+        """remote: a team's server; None: the home's own."""
         return cls(Path() if remote else home.socket, timeout=timeout, remote=remote)
 
     async def __aenter__(self) -> Self:

@@ -7,7 +7,9 @@ somewhere else.
 import json
 import os
 from dataclasses import dataclass, field
+from hashlib import sha256
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from tacit.protocol.durable import write_whole
@@ -66,6 +68,13 @@ def forget(home: Home) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def outbox_of(home: Home, remote: Remote | None) -> Path:
+    """Where events wait for that server, None: the home's own. What was recorded for one server is never sent to another one:
+    whoever connects to a team gives it nothing of before.
+    """
+    return home.outbox / f"team-{sha256(remote.url.encode()).hexdigest()[:16]}" if remote else home.outbox
 
 
 def _is_here(host: str) -> bool:
