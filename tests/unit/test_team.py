@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -14,14 +15,26 @@ import httpx
 import pytest
 from recorded import SESSION, START, rejected, suggested
 from sqlmodel import select
+from vllm_routes import IN_SOURCE, OF_OTHERS, OURS, routes_in
 
+from tacit.lsp.outbox import Outbox, abandoned, events_in
 from tacit.protocol.adapters import SHARED, RunRequest
 from tacit.protocol.client import TacitClient
+from tacit.protocol.completion import CompleteRequest, Context
 from tacit.protocol.debugging import DebugRequest
-from tacit.protocol.errors import BadRequest, Conflict, NotFound, SettingError, TacitError, TooMany
+from tacit.protocol.errors import (
+    BadRequest,
+    Conflict,
+    EngineUnavailable,
+    ModelUnavailable,
+    NotFound,
+    SettingError,
+    TacitError,
+    TooMany,
+)
 from tacit.protocol.events import Event, EventBatch, TextSnapshot, new_id
 from tacit.protocol.home import Home
-from tacit.protocol.remote import checked, forget, keep, remote_of
+from tacit.protocol.remote import checked, forget, keep, outbox_of, remote_of
 from tacit.protocol.team import TokenRequest
 from tacit.server.adapters import Adapters
 from tacit.server.app import Parts, make_app
@@ -108,26 +121,26 @@ async def test_what_is_the_operators_is_reached_by_nobody_else(clients: dict[str
         assert allowed["operator"] not in (401, 403), path
 
 
-OF_VLLM = (
-    "abort_requests adapters classify collective_rpc detokenize get_world_size health inference/v1/generate "
-    "init_weight_transfer_engine invocations is_paused is_sleeping load pause ping pooling release_kv_cache_memory "
-    "rerank reset_encoder_cache reset_mm_cache reset_prefix_cache resume scale_elastic_ep score server_info sleep "
-    "start_profile start_weight_update stop_profile tokenize tokenizer_info update_weights v1/audio/transcriptions "
-    "v1/chat/completions v1/completions v1/embeddings v1/load_lora_adapter v1/messages v1/models v1/responses "
-    "v1/score v1/unload_lora_adapter version wake_up weight_info"
-).split()
-"""What vLLM 0.32 answers on its own socket, development routes included."""
+async def test_no_route_of_vllms_is_a_route_of_ours(clients: dict[str, httpx.AsyncClient]) -> None:
+    """Whoever asks: what vLLM would do with it, nobody reaches. Paths that both have are answered by ours, to the operator."""
+    reached = {
+        (name, route)
+        for name in ("anna", "stranger", "operator")
+        for method in ("GET", "POST", "DELETE")
+        for route in IN_SOURCE | OF_OTHERS
+        if (await clients[name].request(method, f"/{re.sub('{.*}', 'x', route)}", json={})).status_code not in (401, 403, 404)
+    }
+    assert reached == {("operator", route) for route in OURS}
+    assert b"vllm:" not in (await clients["operator"].get("/metrics")).content
+    assert (await clients["operator"].get("/openapi.json")).json()["info"]["title"] == "Tacit"
+    assert not {f"/{route}" for route in (IN_SOURCE | OF_OTHERS) - OURS} & {path for _, path in ACCESS}
 
 
-async def test_no_route_of_the_engines_is_a_route_of_ours(clients: dict[str, httpx.AsyncClient]) -> None:
-    reached = [
-        (name, method, route)
-        for name in ("anna", "operator")
-        for method in ("GET", "POST")
-        for route in OF_VLLM
-        if (await clients[name].request(method, f"/{route}", json={})).status_code != 404
-    ]
-    assert reached == []
+def test_the_list_of_vllms_routes_is_read_from_source(tmp_path: Path) -> None:
+    (tmp_path / "entrypoints" / "deep").mkdir(parents=True)
+    source = '@router.post(\n    "/sleep",\n)\nasync def f(): ...\napp.add_api_route("/new", f)\n'
+    (tmp_path / "entrypoints" / "deep" / "api.py").write_text(source + 'names.get("key")\nnames.get("/no" + x)\n')
+    assert routes_in(tmp_path) == {"sleep", "new"}
 
 
 HOSTS = {"127.0.0.1:7000": True, "TACIT.example.com": True, "evil.example.com": False, "127.0.0.1.evil.example": False, "": False}
@@ -213,8 +226,44 @@ async def test_projects_are_apart_where_adapters_are_ones_own(clients: dict[str,
 
 async def test_the_status_tells_a_user_nothing_of_the_machine(clients: dict[str, httpx.AsyncClient], home: Home) -> None:
     told = (await clients["anna"].get("/v1/status")).text
-    assert str(home.root) not in told and '"pid":0' in told
-    assert str(home.root) in (await clients["operator"].get("/v1/status")).text
+    assert str(home.root) not in told and '"pid":0' in told and '"load":null' in told
+    own = await clients["operator"].get("/v1/status")
+    assert str(home.root) in own.text and own.json()["load"]["waiting"] == 0
+
+
+async def test_trouble_of_the_machine_is_told_to_its_operator_only(
+    parts: Parts, clients: dict[str, httpx.AsyncClient], home: Home
+) -> None:
+    """The model's file is wrong: whoever may ask is told that there is no answer, and only the operator where that file lies."""
+    failing = [
+        ModelUnavailable(f"{home.root}/models/m.gguf: cut off.", mend=f"Fetch it again, see {home.logs}."),
+        SettingError("vLLM at http://10.0.0.7:8000 reads 512 tokens."),
+        EngineUnavailable("It is loading."),
+    ]
+    body = CompleteRequest(
+        request_id=new_id(),
+        session_id=new_id(),
+        context=Context(path="a.py", language="python", prefix="x = ", suffix=""),
+    ).model_dump_json()
+    chat = DebugRequest.model_validate(
+        {"kind": "chat", "request_id": new_id(), "session_id": new_id(), "turns": [{"role": "user", "text": "Why?"}]}
+    ).model_dump_json()
+    for error in failing:
+        parts.host._failure = error
+        told = {
+            name: [
+                (await client.get("/healthz")).text,
+                (await client.get("/v1/status")).text,
+                (await client.post("/v1/complete", content=body, headers=JSON)).text,
+                (await client.post("/v1/chat", content=chat, headers=JSON)).text,
+            ]
+            for name, client in clients.items()
+        }
+        assert all(error.message in one for one in told["operator"]), error
+        for name in ("anna", "stranger"):
+            assert str(home.root) not in "".join(told[name]) and "10.0.0.7" not in "".join(told[name]), error
+        assert all(("loading" in one) == (error is failing[-1]) for one in told["anna"])
+        assert all(one for one in told["anna"]) and '"engine_ready":false' in told["anna"][1]
 
 
 async def test_a_token_is_shown_once_and_ends_at_once(parts: Parts, clients: dict[str, httpx.AsyncClient], store: Store) -> None:
@@ -403,6 +452,22 @@ def test_the_connection_is_kept_for_its_user_only(home: Home, monkeypatch: pytes
         remote_of(home)
     monkeypatch.delenv("TACIT_SERVER_URL")
     assert forget(home) and not forget(home) and remote_of(home) is None
+
+
+def test_each_server_has_an_outbox_of_its_own(home: Home) -> None:
+    """A new token is the same server's; a session of one server sees nothing of what waits for another."""
+    first, renewed, second = (checked(f"https://{name}", token) for name, token in (("a", "x"), ("a", "y"), ("b", "x")))
+    assert outbox_of(home, None) == home.outbox
+    assert outbox_of(home, first) == outbox_of(home, renewed) != outbox_of(home, second)
+    for remote in (None, first):
+        outbox = Outbox(outbox_of(home, remote), "session")
+        for number in range(2 if remote else 3):
+            outbox.put(b"%d" % number).result(10)
+        assert outbox.close(10)
+    assert [events_in(outbox_of(home, remote)) for remote in (None, first, second)] == [3, 2, 0]
+    for remote, lines in ((None, 3), (first, 2), (second, 0)):
+        found = [(one.lines(), one.close(delete=False)) for one in abandoned(outbox_of(home, remote))]
+        assert sum(len(read) for read, _ in found) == lines
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:7000", "192.168.1.2:7000", "tacit.example.com:7000", "127.0.0.1", ":7000"])

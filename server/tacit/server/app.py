@@ -276,10 +276,10 @@ def _runs_and_adapters(app: FastAPI, parts: Parts) -> None:
 
 def _state(app: FastAPI, parts: Parts) -> None:
     @app.get("/healthz")
-    async def healthz() -> Response:
+    async def healthz(request: Request) -> Response:
         """200 when completions are answered; 503 says why not."""
         if not parts.host.ready:
-            return _error(errors.EngineUnavailable(parts.host.message))
+            return _error(scope.error_of(asker(request), errors.EngineUnavailable(parts.host.message)))
         return Response('{"ready":true}', media_type="application/json")
 
     @app.get("/v1/status", response_model=ServerStatus)
@@ -351,7 +351,7 @@ def _errors(app: FastAPI, parts: Parts) -> None:
         if isinstance(error, errors.StorageFull | errors.StorageCorrupt):
             parts.metrics.storage_errors.labels(error.code).inc()
             log.error("%s %s: %s", request.method, request.url.path, error)
-        return _error(error)
+        return _error(scope.error_of(asker(request), error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

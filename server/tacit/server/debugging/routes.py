@@ -77,7 +77,8 @@ async def _lines(parts: "Parts", body: DebugRequest, user: User) -> AsyncGenerat
         outcome = "error"
         if not said:
             raise
-        yield _line(Failed(code=error.code, message=error.message, mend=error.mend))
+        told = scope.error_of(user, error)
+        yield _line(Failed(code=told.code, message=told.message, mend=told.mend))
     except Exception as error:
         outcome = "error"
         if not said:

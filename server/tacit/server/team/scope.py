@@ -9,12 +9,25 @@ from collections.abc import Sequence
 from tacit.protocol.adapters import SHARED, ProjectInfo, ServerStatus
 from tacit.protocol.completion import CompleteRequest
 from tacit.protocol.debugging import DebugRequest
-from tacit.protocol.errors import BadRequest
+from tacit.protocol.errors import (
+    BadRequest,
+    Conflict,
+    EngineUnavailable,
+    Forbidden,
+    NotFound,
+    Refused,
+    TacitError,
+    TooMany,
+    Unauthorized,
+)
 from tacit.protocol.events import Event, Suggested, TextEvent, TextSnapshot
 from tacit.server.team.users import User
 
 PROJECT = re.compile(r"[A-Za-z0-9_-]{1,40}")
 """As `protocol.project` makes them. No dot: it stands between a project and its user."""
+
+OF_THE_QUESTION = (BadRequest, Unauthorized, Forbidden, NotFound, Conflict, Refused, TooMany)
+"""Their words are about what was asked; those of others are about the server's machine."""
 
 
 def project_of(user: User, project: str) -> str:
@@ -63,7 +76,9 @@ def status_of(user: User, status: ServerStatus) -> ServerStatus:
         update={
             "pid": 0,
             "home": "",
+            "model": "" if _tells_a_place(status.model) else status.model,
             "model_path": "",
+            "engine_message": str(error_of(user, EngineUnavailable(status.engine_message))),
             "listen": "",
             "projects": projects_of(user, status.projects),
             "running": None,
@@ -73,6 +88,18 @@ def status_of(user: User, status: ServerStatus) -> ServerStatus:
             "notices": (),
         }
     )
+
+
+def error_of(user: User, error: TacitError) -> TacitError:
+    """As this user is told it: without the paths and addresses of the server's machine, which are its operator's."""
+    if user.operator or isinstance(error, OF_THE_QUESTION) or not _tells_a_place(str(error)):
+        return error
+    return type(error)("The team's server cannot do this now.", mend="Its operator sees why, by `tacit status` there.")
+
+
+def _tells_a_place(words: str) -> bool:
+    """A slash is enough: what is held back in vain is told in other words."""
+    return "/" in words or "\\" in words
 
 
 def projects_of(user: User, mine: Sequence[ProjectInfo]) -> tuple[ProjectInfo, ...]:
