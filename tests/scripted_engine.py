@@ -27,6 +27,8 @@ class Scripted:
 
     async def stop(self) -> None: ...
 
+    async def prefix_cache(self) -> None: ...
+
     async def tokenize(self, text: str) -> list[int]:
         return [ord(one) for one in text]
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -47,6 +48,18 @@ async def test_a_run_reports_progress_ends_and_frees_the_slot(runs: Runs) -> Non
     last = await runs.last()
     assert last is not None and last.id == run.id and last.message == "too few" and last.finished_at is not None
     assert (await runs.start(request(), "base")).id != run.id
+
+
+async def test_the_share_of_a_day_that_was_spent_learning(runs: Runs) -> None:
+    """One that ended long ago, and one that goes on: seen from tomorrow it takes all of the day."""
+    now = datetime.now(UTC)
+    assert await runs.training_share() == 0
+    ended = await runs.start(request(), "base")
+    await end(runs, ended.id)
+    assert await runs.training_share(now + timedelta(hours=25)) == 0
+    await runs.start(request(), "base")
+    assert await runs.training_share(now + timedelta(hours=25)) == pytest.approx(1)
+    assert await runs.training_share(now + timedelta(hours=6)) == pytest.approx(0.25, abs=0.01)
 
 
 async def test_a_run_whose_process_is_gone_is_interrupted(runs: Runs) -> None:

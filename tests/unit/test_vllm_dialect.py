@@ -105,6 +105,25 @@ async def test_ranks_and_salts_reach_those_that_know_them() -> None:
     assert salts[0] is salts[3] is None and salts[1] == salts[4] and "project" not in salts[1]
 
 
+async def test_its_own_count_of_its_cache_is_read_from_its_metrics() -> None:
+    """As vLLM writes them, of two processes; what has a longer name is something else."""
+    lines = [
+        "# HELP vllm:prefix_cache_queries_total Prefix cache queries, in terms of number of queried tokens.",
+        'vllm:prefix_cache_queries_total{engine="0",model_name="tacit-base"} 1536.0',
+        'vllm:prefix_cache_queries_total{engine="1",model_name="tacit-base"} 64.0',
+        'vllm:prefix_cache_queries_created{engine="0",model_name="tacit-base"} 1.763e+09',
+        'vllm:prefix_cache_hits_total{engine="0",model_name="tacit-base"} 1.024e+03',
+        'vllm:external_prefix_cache_hits_total{engine="0",model_name="tacit-base"} 7.0',
+    ]
+    answer = httpx.Response(200, text="\n".join(lines))
+    client = VllmClient("http://vllm")
+    client._http = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: answer), base_url="http://vllm")
+    assert await client.prefix_cache() == (1600, 1024)
+    answer = httpx.Response(503, text="{}")
+    with pytest.raises(EngineUnavailable):
+        await client.prefix_cache()
+
+
 def test_guessing_and_several_gpus_are_settings() -> None:
     def options(guesses: int = 0, gpus: int = 1) -> dict[str, str]:
         where = (Path("p/python"), Path("base"), "b", Path("run/s.sock"))

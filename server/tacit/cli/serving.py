@@ -18,7 +18,7 @@ import typer
 from tacit.cli import INTERRUPTED
 from tacit.protocol.adapters import RunInfo, ServerStatus
 from tacit.protocol.client import TacitClient
-from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context
+from tacit.protocol.completion import BASE_POLICY, CompleteRequest, CompleteResponse, Context
 from tacit.protocol.errors import Conflict, EngineUnavailable, ModelUnavailable, ServerUnavailable, SettingError
 from tacit.protocol.events import new_id
 from tacit.protocol.home import Home
@@ -297,6 +297,8 @@ def _say_status(status: ServerStatus, console: "Console") -> None:
         how = f"unseen, {len(tried.places)} of {tried.wanted_places} places" if tried.state == "shadow" else f"{tried.share:.0%}"
         table.add_row("tried", f"{tried.adapter} beside {tried.live} ({how}), project {tried.project}")
     table.add_row("stored", f"{status.events:,} events; {status.requests:,} completions asked for since the start")
+    for name, words in _load_words(status):
+        table.add_row(name, words)
     console.print(table)
     for notice in status.notices:
         console.print(f"! {notice}", markup=False)
@@ -313,6 +315,28 @@ def _say_status(status: ServerStatus, console: "Console") -> None:
         console.print(
             "decided: shown, and taken, rejected or rated. `tacit learn --dry-run` says from how many a night would learn."
         )
+
+
+def _load_words(status: ServerStatus) -> list[tuple[str, str]]:
+    """(row, sentence) of how it goes just now."""
+    if (load := status.load) is None:
+        return []
+    said = [("queue", f"{load.waiting:,} waiting for a first token, {load.answering:,} being answered")]
+    if load.first_token_p50_ms is not None and load.first_token_p95_ms is not None:
+        speed = f"; {load.tokens_per_second:.0f} tokens a second" if load.tokens_per_second else ""
+        of = "the last completion" if load.recent == 1 else f"the last {load.recent:,} completions"
+        words = f"p50 {load.first_token_p50_ms:.0f} ms, p95 {load.first_token_p95_ms:.0f} ms{speed}, of {of}"
+        said.append(("first token", words))
+    if load.prefix_cache_hits is not None:
+        said.append(("cache", f"{load.prefix_cache_hits:.0%} of the prompts' tokens were known from before"))
+    served = {(p.policy_version, p.debug_policy_version) for p in status.projects} | {(status.shared, status.shared_debug)}
+    used = sorted({name for pair in served for name in pair} - {BASE_POLICY})
+    words = f"{', '.join(used) or 'none'} in use; since the start {load.swaps_done:,} swaps"
+    for count, how in ((load.swaps_refused, "refused"), (load.swaps_failed, "failed")):
+        words += f", {count:,} {how}" if count else ""
+    said.append(("adapters", words))
+    said.append(("training", f"{load.training_share:.1%} of the last 24 hours"))
+    return said
 
 
 def _run_words(run: RunInfo) -> str:

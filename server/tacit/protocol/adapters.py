@@ -246,6 +246,30 @@ class ProjectInfo(Wire):
     """The shared adapters learn from it, and serve it where it has none of its own."""
 
 
+class ServerLoad(Wire):
+    """How it goes just now. First tokens and speed are of the last completions and answers, at most 1,000 of each."""
+
+    waiting: int
+    """Requests that have no token yet: the engine is busy, or reads their prompt, or, in a team, their turn has not come."""
+    answering: int
+    """Requests that have one and are not finished."""
+    recent: int = 0
+    """Completions that the next two are of."""
+    first_token_p50_ms: float | None = None
+    """From asking the engine to a completion's first token; None: there was none yet."""
+    first_token_p95_ms: float | None = None
+    tokens_per_second: float | None = None
+    """Of one answer, behind its first token."""
+    prefix_cache_hits: float | None = None
+    """Share of the prompts' tokens that the engine knew from before, since the server was started."""
+    swaps_done: int = 0
+    """Promotions, canaries begun and rollbacks since the server was started."""
+    swaps_refused: int = 0
+    swaps_failed: int = 0
+    training_share: float = 0.0
+    """Of the last 24 hours, in which a learning run was under way."""
+
+
 class ServerStatus(Wire):
     """`GET /v1/status`."""
 
@@ -284,5 +308,7 @@ class ServerStatus(Wire):
     shared_debug: str = BASE_POLICY
     listen: str = ""
     """HOST:PORT on which a team is answered; empty: on none."""
+    load: ServerLoad | None = None
+    """The operator's; None: for a user of a team."""
     notices: tuple[str, ...] = ()
     """What a person should know: an adapter that could not be loaded, a database that was restored."""

@@ -35,6 +35,7 @@ from tacit.protocol.adapters import (
     RunInfo,
     RunRequest,
     RunUpdate,
+    ServerLoad,
     ServerStatus,
     ShadowAnswer,
     ShadowRequest,
@@ -48,6 +49,7 @@ from tacit.server.export import export, project_infos, record_of
 from tacit.server.hosting import Host
 from tacit.server.idle import Idle
 from tacit.server.ingest import store_events
+from tacit.server.load import Swap
 from tacit.server.metrics import Metrics
 from tacit.server.replay import text_at, texts_at
 from tacit.server.runs import Runs
@@ -116,18 +118,18 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
         try:
             service, model_sha256 = parts.host.service()
             parts.requests += 1
-            with parts.idle.wanted(), parts.adapters.using(body.project, body.task, body.session_id) as policy:
-                asked = in_turn(parts.turns, user, body, lambda left: service.complete(left, policy, model_sha256))
+            with (
+                metrics.load.asked() as begun,
+                parts.idle.wanted(),
+                parts.adapters.using(body.project, body.task, body.session_id) as policy,
+            ):
+                asked = in_turn(parts.turns, user, body, lambda left: service.complete(left, policy, model_sha256, begun=begun))
                 answer = await _watched(parts, policy, _unless_gone(request, asked))
             if answer is None:
                 outcome = "cancelled"
                 return Response(status_code=GONE)
             outcome = answer.generation.finish_reason
-            metrics.prompt_tokens.inc(answer.timings.prompt_tokens)
-            metrics.prompt_evaluated.inc(answer.timings.prompt_evaluated)
-            metrics.generated_tokens.inc(answer.timings.generated)
-            metrics.generating_seconds.inc(answer.timings.generate_ms / 1000)
-            metrics.first_token_seconds.observe(answer.timings.prompt_ms / 1000)
+            metrics.answered(answer.timings, completion=True)
             return _json(answer)
         finally:
             metrics.completions.labels(outcome).inc()
@@ -290,6 +292,7 @@ def _state(app: FastAPI, parts: Parts) -> None:
         running = await parts.runs.running()
         adapters = parts.adapters
         routes = adapters.routes()
+        load = await _load(parts) if user.operator else None
         projects, events = await parts.store.read(
             lambda session: (project_infos(session, routes, owner), count_events(session, owner))
         )
@@ -321,6 +324,7 @@ def _state(app: FastAPI, parts: Parts) -> None:
             shared_debug=adapters.policy(SHARED, "debug"),
             notices=notices,
             listen=parts.listening,
+            load=load,
         )
         return _json(scope.status_of(user, found))
 
@@ -335,7 +339,8 @@ def _state(app: FastAPI, parts: Parts) -> None:
     async def metrics() -> Response:
         """Prometheus."""
         parts.metrics.engine_ready.set(parts.host.ready)
-        parts.metrics.waiting.set(parts.turns.waiting if parts.turns is not None else 0)
+        parts.metrics.queue(parts.turns.waiting if parts.turns is not None else 0)
+        parts.metrics.training_share.set((await _load(parts)).training_share)
         parts.metrics.serving(parts.adapters.routes().serving)
         parts.metrics.adapters_live.set(len(parts.adapters.routes().serving))
         tried = [found.state for found in parts.adapters.tried_now()]
@@ -374,8 +379,16 @@ def _errors(app: FastAPI, parts: Parts) -> None:
         )
 
 
+async def _load(parts: Parts) -> ServerLoad:
+    """How it goes just now, with the engine's cache looked at."""
+    with suppress(errors.TacitError):
+        service, _ = parts.host.service()
+        parts.metrics.prefix_cache(await service.prefix_cache())
+    return parts.metrics.load.told(await parts.runs.training_share())
+
+
 async def _swapping(parts: Parts, swap: Coroutine[Any, Any, T]) -> T:
-    outcome = "failed"
+    outcome: Swap = "failed"
     try:
         result = await swap
         outcome = "done"
@@ -384,7 +397,7 @@ async def _swapping(parts: Parts, swap: Coroutine[Any, Any, T]) -> T:
         outcome = "refused"
         raise
     finally:
-        parts.metrics.swaps.labels(outcome).inc()
+        parts.metrics.swapped(outcome)
 
 
 async def _watched(parts: Parts, policy: str, work: Coroutine[Any, Any, T]) -> T:

@@ -5,7 +5,7 @@ import contextlib
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tacit.protocol.completion import (
@@ -74,9 +74,16 @@ class CompletionService:
                 deadline.reschedule(soon)
 
     async def complete(
-        self, request: CompleteRequest, policy_version: str, model_sha256: str, *, background: bool = False
+        self,
+        request: CompleteRequest,
+        policy_version: str,
+        model_sha256: str,
+        *,
+        background: bool = False,
+        begun: Callable[[], None] = lambda: None,
     ) -> CompleteResponse:
-        """Draw once and cut. Cancelling this call stops the engine's work on it. background: as `Sampling`.
+        """Draw once and cut. Cancelling this call stops the engine's work on it. background: as `Sampling`. begun: called when
+        the first token comes.
 
         policy_version: `base` or an adapter that the engine has loaded; else NotFound. EngineUnavailable: the engine is not
         ready or died on the way.
@@ -97,7 +104,7 @@ class CompletionService:
                 try:
                     prompt = await self._prompt(request.context, sampling.max_tokens)
                     adapter = None if policy_version == BASE_POLICY else policy_version
-                    await self._draw(draw, request, prompt.tokens, sampling, adapter)
+                    await self._draw(draw, request, prompt.tokens, sampling, adapter, begun)
                 finally:
                     self._deadlines.discard(deadline)
         if draw.finish == "deadline":
@@ -128,6 +135,10 @@ class CompletionService:
             snippets=prompt.snippets,
         )
 
+    async def prefix_cache(self) -> tuple[int, int] | None:
+        """As `Engine.prefix_cache`."""
+        return await self._engine.prefix_cache()
+
     async def size(self, context: Context) -> PromptSize:
         """What this context's prompt is made of. EngineUnavailable: there is nobody to tokenise."""
         path, prefix, suffix, _, snippets = await self._pieces(context)
@@ -143,7 +154,13 @@ class CompletionService:
         )
 
     async def _draw(
-        self, draw: _Draw, request: CompleteRequest, prompt: Sequence[int], sampling: Sampling, adapter: str | None
+        self,
+        draw: _Draw,
+        request: CompleteRequest,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        adapter: str | None,
+        begun: Callable[[], None],
     ) -> None:
         """Fill `draw` until the model ends, a rule stops it or the tokens are used up. Interrupted, it holds what there is."""
         hole = _hole(request)
@@ -154,6 +171,7 @@ class CompletionService:
                     read_at = read_at or time.perf_counter()
                     draw.stats = item
                     continue
+                begun()
                 draw.generate_ms = (time.perf_counter() - read_at) * 1000
                 draw.tokens.append(item.token)
                 draw.logprobs.append(item.logprob)

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from tacit.protocol.completion import Timings
+from tacit.server.load import Load, Swap
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 LONG_SECONDS = (0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
@@ -11,6 +14,8 @@ LONG_SECONDS = (0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
 
 class Metrics:
     def __init__(self) -> None:
+        self.load = Load()
+        """The same for a person."""
         self._registry = CollectorRegistry()
         self.completions = Counter("tacit_completions", "Completion requests by outcome.", ["outcome"], registry=self._registry)
         self.completion_seconds = Histogram(
@@ -23,7 +28,10 @@ class Metrics:
             "tacit_debug_seconds", "From request to the end of the answer.", buckets=LONG_SECONDS, registry=self._registry
         )
         self.prompt_tokens = Counter("tacit_prompt_tokens", "Prompt tokens asked for.", registry=self._registry)
-        self.prompt_evaluated = Counter("tacit_prompt_tokens_evaluated", "Of them, computed anew.", registry=self._registry)
+        self.cache_asked = Counter(
+            "tacit_prefix_cache_asked_tokens", "Prompt tokens that the engine looked for in its cache.", registry=self._registry
+        )
+        self.cache_hits = Counter("tacit_prefix_cache_hit_tokens", "Of them, found there.", registry=self._registry)
         self.generated_tokens = Counter("tacit_generated_tokens", "Tokens drawn.", registry=self._registry)
         self.first_token_seconds = Histogram(
             "tacit_first_token_seconds", "Of a completion, from asking the engine to its first token.", buckets=SECONDS,
@@ -33,7 +41,11 @@ class Metrics:
             "tacit_generating_seconds", "Of answers, from the first token to the last: tokens a second of one stream are "
             "tacit_generated_tokens by this.", registry=self._registry,
         )  # fmt: skip
-        self.waiting = Gauge("tacit_waiting", "Requests of a team whose turn has not come.", registry=self._registry)
+        self._waiting = Gauge("tacit_waiting", "Requests that have no token yet.", registry=self._registry)
+        self._answering = Gauge("tacit_answering", "Requests that have one and are not finished.", registry=self._registry)
+        self._turns = Gauge(
+            "tacit_waiting_turns", "Of a team's that wait, those whose turn has not come.", registry=self._registry
+        )
         self.adapter_in_use = Gauge(
             "tacit_adapter_in_use", "1: this adapter serves.", ["project", "task", "adapter"], registry=self._registry
         )
@@ -53,6 +65,37 @@ class Metrics:
             registry=self._registry,
         )  # fmt: skip
         self.run_active = Gauge("tacit_run_active", "1 while a learning run is under way.", registry=self._registry)
+        self.training_share = Gauge(
+            "tacit_training_share", "Of the last 24 hours, in which a learning run was under way.", registry=self._registry
+        )
+
+    def answered(self, timings: Timings, *, completion: bool) -> None:
+        """What an answer has cost."""
+        self.generated_tokens.inc(timings.generated)
+        if not timings.generated:
+            # Its deadline passed before: nothing is known of its prompt.
+            return
+        self.prompt_tokens.inc(timings.prompt_tokens)
+        self.generating_seconds.inc(timings.generate_ms / 1000)
+        if completion:
+            self.first_token_seconds.observe(timings.prompt_ms / 1000)
+        self.load.answered(timings, completion=completion)
+
+    def prefix_cache(self, counted: tuple[int, int] | None) -> None:
+        """As `Load.look`."""
+        asked, hits = self.load.look(counted)
+        self.cache_asked.inc(asked)
+        self.cache_hits.inc(hits)
+
+    def swapped(self, outcome: Swap) -> None:
+        self.swaps.labels(outcome).inc()
+        self.load.swaps[outcome] += 1
+
+    def queue(self, turns: int) -> None:
+        """turns: of a team's requests, those whose turn has not come."""
+        self._waiting.set(self.load.waiting)
+        self._answering.set(self.load.answering)
+        self._turns.set(turns)
 
     def serving(self, policies: Mapping[tuple[str, str], str]) -> None:
         """policies: (project, task) → what serves it, and nothing else does."""

@@ -5,6 +5,8 @@ Invariant: at most one run is `running`. A run whose process is gone becomes `in
 
 import json
 import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlmodel import Session, col, select
@@ -19,6 +21,7 @@ from tacit.server.store.store import Store, milliseconds, moment, set_value, val
 from tacit.server.store.tables import RunRow
 
 LISTED = 100
+DAY_MS = 24 * 3_600_000
 
 
 class Runs:
@@ -91,11 +94,26 @@ class Runs:
             return info(row) if row else None
         return await self._store.write(lambda session: info(other) if (other := _living(session)) else None)
 
+    async def training_share(self, now: datetime | None = None) -> float:
+        """Of the 24 hours before now, in which a run was under way. One whose process died counts until that was seen."""
+        await self.running()
+        end = milliseconds(now or datetime.now(UTC))
+        query = select(RunRow.started_ms, RunRow.finished_ms).where(
+            col(RunRow.finished_ms).is_(None) | (col(RunRow.finished_ms) > end - DAY_MS)
+        )
+        spans = await self._store.read(lambda session: list(session.exec(query)))
+        return share_of_day(((began, ended or end) for began, ended in spans), end)
+
     async def last(self) -> RunInfo | None:
         """The newest run that has ended."""
         ended = select(RunRow).where(RunRow.state != "running").order_by(col(RunRow.seq).desc()).limit(1)
         row = await self._store.read(lambda session: session.exec(ended).first())
         return info(row) if row else None
+
+
+def share_of_day(spans: Iterable[tuple[int, int]], end: int) -> float:
+    """Of the 24 hours up to `end`, what these spans take; no two overlap. All in milliseconds."""
+    return sum(max(0, min(ended, end) - max(began, end - DAY_MS)) for began, ended in spans) / DAY_MS
 
 
 def info(row: RunRow) -> RunInfo:

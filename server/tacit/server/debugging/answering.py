@@ -7,7 +7,7 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -82,6 +82,7 @@ class _Work:
     """In the loop's time."""
     began: float
     guest: bool = False
+    begun: Callable[[], None] = lambda: None
     drawings: list[_Drawing] = field(default_factory=list)
     snippets: int = 0
 
@@ -100,15 +101,22 @@ class DebugService:
         self._latest = asyncio.get_running_loop().time() + seconds
 
     async def answer(
-        self, request: DebugRequest, policy_version: str, model_sha256: str, *, guest: bool = False
+        self,
+        request: DebugRequest,
+        policy_version: str,
+        model_sha256: str,
+        *,
+        guest: bool = False,
+        begun: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[DebugChunk, None]:
-        """The chunks of one answer, `Done` last. Closing it stops the engine's work.
+        """The chunks of one answer, `Done` last. Closing it stops the engine's work. begun: called when the first token comes.
 
         policy_version: `base` or an adapter that the engine has loaded; else NotFound. EngineUnavailable: it died on the way.
         guest: whoever asks may not read this machine's files.
         """
         until = asyncio.get_running_loop().time() + request.deadline_ms / 1000
-        work = _Work(await asyncio.to_thread(_clean, request), policy_version, model_sha256, until, time.perf_counter(), guest)
+        clean = await asyncio.to_thread(_clean, request)
+        work = _Work(clean, policy_version, model_sha256, until, time.perf_counter(), guest, begun)
         parts = self._fix(work) if request.kind == "fix" else self._say(work)
         async with contextlib.aclosing(parts) as chunks:
             async for chunk in chunks:
@@ -237,6 +245,7 @@ class DebugService:
                     if item.ended:
                         drawing.finish = "eos"
                     continue
+                work.begun()
                 drawing.tokens.append(item.token)
                 drawing.logprobs.append(item.logprob)
                 drawing.text += item.text

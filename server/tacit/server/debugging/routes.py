@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 import traceback
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
@@ -60,19 +60,17 @@ async def _lines(parts: "Parts", body: DebugRequest, user: User) -> AsyncGenerat
     """The chunks as lines. An error before the first is raised, a later one is the last line."""
     began, outcome, said = time.perf_counter(), "cancelled", False
     try:
-        its_turn = turn(parts.turns, user, DEBUGGING, body.deadline_ms / 1000)
-        async with its_turn, contextlib.aclosing(_chunks(parts, body, guest=not user.operator)) as chunks:
-            async for chunk in chunks:
-                if isinstance(chunk, Withheld):
-                    outcome = "withheld"
-                elif isinstance(chunk, Done):
-                    outcome = "withheld" if outcome == "withheld" else "answered"
-                    parts.metrics.prompt_tokens.inc(chunk.timings.prompt_tokens)
-                    parts.metrics.prompt_evaluated.inc(chunk.timings.prompt_evaluated)
-                    parts.metrics.generated_tokens.inc(chunk.timings.generated)
-                    parts.metrics.generating_seconds.inc(chunk.timings.generate_ms / 1000)
-                said = True
-                yield _line(chunk)
+        with parts.metrics.load.asked() as begun:
+            its_turn = turn(parts.turns, user, DEBUGGING, body.deadline_ms / 1000)
+            async with its_turn, contextlib.aclosing(_chunks(parts, body, begun, guest=not user.operator)) as chunks:
+                async for chunk in chunks:
+                    if isinstance(chunk, Withheld):
+                        outcome = "withheld"
+                    elif isinstance(chunk, Done):
+                        outcome = "withheld" if outcome == "withheld" else "answered"
+                        parts.metrics.answered(chunk.timings, completion=False)
+                    said = True
+                    yield _line(chunk)
     except errors.TacitError as error:
         outcome = "error"
         if not said:
@@ -93,14 +91,16 @@ async def _lines(parts: "Parts", body: DebugRequest, user: User) -> AsyncGenerat
         parts.metrics.debug_seconds.observe(time.perf_counter() - began)
 
 
-async def _chunks(parts: "Parts", body: DebugRequest, *, guest: bool) -> AsyncGenerator[DebugChunk, None]:
+async def _chunks(
+    parts: "Parts", body: DebugRequest, begun: Callable[[], None], *, guest: bool
+) -> AsyncGenerator[DebugChunk, None]:
     """With the policy that is the session's; a canary's failures count against it."""
     service, model_sha256 = parts.host.debugging()
     parts.requests += 1
     ready = parts.host.ready
     with parts.idle.wanted(), parts.adapters.using(body.project, "debug", body.session_id) as policy:
         try:
-            async with contextlib.aclosing(service.answer(body, policy, model_sha256, guest=guest)) as chunks:
+            async with contextlib.aclosing(service.answer(body, policy, model_sha256, guest=guest, begun=begun)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         except (errors.EngineUnavailable, errors.NotFound) as error:

@@ -175,6 +175,9 @@ class EmbeddedEngine:
 
     # Work.
 
+    async def prefix_cache(self) -> None:
+        """As `Engine.prefix_cache`."""
+
     async def tokenize(self, text: str) -> list[int]:
         return await self._current().tokenize(text)
 

@@ -44,6 +44,7 @@ class DrawStats:
 
     prompt_tokens: int
     prompt_evaluated: int
+    """All of them, for as long as the engine has not told: vLLM tells it at an answer's end."""
     prompt_ms: float
     generated: int
     generate_ms: float
@@ -68,6 +69,12 @@ class Engine(Protocol):
     @property
     def message(self) -> str:
         """Why it is not ready, for a person; empty when it is."""
+
+    async def prefix_cache(self) -> tuple[int, int] | None:
+        """Prompt tokens that it looked for in its cache since its start, and those that it found; None: its streams tell.
+
+        The last that is known while the model is not ready.
+        """
 
     async def tokenize(self, text: str) -> list[int]:
         """Token ids; the text of special tokens is not parsed as such, nothing is added."""

@@ -67,6 +67,7 @@ class VllmEngine:
         self._changing = asyncio.Lock()
         """Held while vLLM is started or an adapter comes or goes."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._cache_counts = (0, 0)
 
     # What it is now.
 
@@ -195,6 +196,13 @@ class VllmEngine:
         return self._server
 
     # Work.
+
+    async def prefix_cache(self) -> tuple[int, int]:
+        """As `Engine.prefix_cache`: vLLM's own count, since most answers are cut before it tells of their prompt."""
+        if self._server is not None:
+            with contextlib.suppress(TacitError):
+                self._cache_counts = await self._server.client.prefix_cache()
+        return self._cache_counts
 
     async def tokenize(self, text: str) -> list[int]:
         """Here, not by vLLM: vLLM would take the text of a special token for the token."""

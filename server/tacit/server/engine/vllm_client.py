@@ -6,6 +6,7 @@ Each request has a connection of its own: closing it is how vLLM learns that an 
 import contextlib
 import json
 import math
+import re
 import time
 from codecs import getincrementaldecoder
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -23,6 +24,8 @@ SILENT_SECONDS = 120.0
 """An answer that says nothing for so long comes from an engine that hangs."""
 LOAD_SECONDS = 120.0
 LOOK_SECONDS = 10.0
+GLANCE_SECONDS = 2.0
+"""For what the status only mentions."""
 
 
 class VllmClient:
@@ -66,6 +69,21 @@ class VllmClient:
             return (await self._http.get("/health", timeout=LOOK_SECONDS)).status_code == 200
         except httpx.HTTPError:
             return False
+
+    async def prefix_cache(self) -> tuple[int, int]:
+        """(prompt tokens looked for in its prefix cache, those found there), of all of its processes since its start."""
+        try:
+            response = await self._http.get("/metrics", timeout=GLANCE_SECONDS)
+        except httpx.HTTPError as error:
+            raise _gone(error) from error
+        if response.status_code != 200:
+            # Taken for a page without counts, it would look like a vLLM that was started anew.
+            raise refusal(response.status_code, response.content)
+        asked, hits = (
+            sum(map(float, re.findall(rf"^vllm:prefix_cache_{name}_total(?:{{.*}})? (\S+)$", response.text, re.MULTILINE)))
+            for name in ("queries", "hits")
+        )
+        return int(asked), int(hits)
 
     async def tokenize(self, text: str) -> list[int]:
         """As vLLM does it: special tokens in the text are parsed. Only for comparing vocabularies."""

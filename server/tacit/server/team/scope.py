@@ -84,6 +84,7 @@ def status_of(user: User, status: ServerStatus) -> ServerStatus:
             "running": None,
             "last_run": None,
             "requests": 0,
+            "load": None,
             "canaries": (),
             "notices": (),
         }
