@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "adapters": "tacit.cli.learning:adapters",
     "why": "tacit.cli.why:why",
     "replay": "tacit.cli.replay:replay",
+    "forget": "tacit.cli.forget:forget",
     "explain-prompt": "tacit.cli.explain_prompt:explain_prompt",
     "explain": "tacit.cli.debugging:explain",
     "chat": "tacit.cli.debugging:chat",

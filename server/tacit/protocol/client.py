@@ -34,6 +34,7 @@ from tacit.protocol.adapters import (
 from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context, PromptSize, Task
 from tacit.protocol.debugging import DEBUG_CHUNK, DebugChunk, DebugRequest, Failed
 from tacit.protocol.events import Event, EventAck, EventBatch, SuggestionRecord, TextAt
+from tacit.protocol.forgetting import ForgetRequest, Forgotten
 from tacit.protocol.home import Home
 from tacit.protocol.lines import lines
 from tacit.protocol.remote import Remote, remote_of
@@ -235,6 +236,10 @@ class TacitClient:
         path = f"/v1/projects/{quote(project, safe='')}/sharing"
         answer = await self._request("POST", path, params={"shares": str(shares).lower()}, timeout=600)
         return [str(name) for name in answer.json()["withdrawn"]]
+
+    async def forget(self, request: ForgetRequest) -> Forgotten:
+        """Erase what is recorded within these bounds, and what was made of it. Conflict: a run is learning from it."""
+        return await self._post("/v1/forget", request, Forgotten, timeout=600)
 
     async def rollback(self, project: str, task: Task = "completion") -> str:
         """Go back to what served before; returns the policy_version that serves now."""

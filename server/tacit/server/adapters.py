@@ -10,7 +10,7 @@ import asyncio
 import logging
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 
@@ -55,7 +55,7 @@ class Adapters:
         self._in_use: Counter[str] = Counter()
         self._unwanted: set[str] = set()
         """Loaded, and to be dropped when the last request that uses them has ended."""
-        self._loading = asyncio.Lock()
+        self.loading = asyncio.Lock()
         """Held through a promotion: one new adapter at a time."""
         self._moving = asyncio.Lock()
         """Held while an alias moves."""
@@ -168,7 +168,7 @@ class Adapters:
         A canary of that project has ended then: promoted if it is this one, else replaced. reason: why a canary is to serve all;
         Conflict if it is none any more.
         """
-        async with self._loading:
+        async with self.loading:
             manifest = await self._verified(name)
             key = (manifest.project, manifest.task)
             if self._routes.serving.get(key) != name:
@@ -186,7 +186,7 @@ class Adapters:
                         if running is not None:
                             canary.keep(session, canary.after_promotion(running, name, reason))
 
-                    await self._record(move)
+                    await self._store.write(move)
                     self._routes.serving[key] = name
                     self._routes.canaries.pop(key, None)
                     self._routes.restart(again)
@@ -200,7 +200,7 @@ class Adapters:
 
         Conflict: it serves already. Another one that is tried is replaced.
         """
-        async with self._loading:
+        async with self.loading:
             manifest = await self._verified(name)
             key = (manifest.project, manifest.task)
             self._routes.check_not_serving(key, name)
@@ -225,7 +225,7 @@ class Adapters:
                         canary.keep(session, canary.after_promotion(other, name))
                     canary.keep(session, found)
 
-                await self._record(begin)
+                await self._store.write(begin)
                 self._routes.canaries[key] = found
                 self._failures.clear()
             what = f"is drawn with at {places} places" if places else f"answers {100 * found.share:.0f} % of its sessions"
@@ -351,7 +351,7 @@ class Adapters:
                 history.record(session, key, "rollback", reversed(stack[left:]))
                 canary.keep(session, *again)
 
-            await self._record(go_back)
+            await self._store.write(go_back)
             if left == 0:
                 self._routes.serving.pop(key, None)
             elif self._engine is not None:
@@ -396,7 +396,7 @@ class Adapters:
     async def probe_run(self, run_id: str, request: ProbeRequest) -> ProbeResponse:
         """Greedy continuations by the run's candidate, loaded for this only, and by the base. run_id: of a run that exists."""
         name = f"candidate-{run_id}"
-        async with self._loading:
+        async with self.loading:
             engine = self._attached()
             await engine.load(name, self._home.runs / run_id / "adapter")
             try:
@@ -405,8 +405,6 @@ class Adapters:
             finally:
                 await engine.drop(name)
         return ProbeResponse(candidate=candidate, base=base)
-
-    # What there is.
 
     async def infos(self) -> list[AdapterInfo]:
         """Newest first."""
@@ -421,9 +419,15 @@ class Adapters:
         sharing.check(manifest, self._routes.apart)
         return manifest
 
-    async def _record(self, change: Callable[[Session], None]) -> None:
-        """Who serves whom is on the disk when this returns."""
-        await self._store.write(change)
+    async def remove(self, name: str) -> None:
+        """Its folder, and what the engine made of it, when the last request that uses it has ended. It serves nobody."""
+        while self._in_use[name]:  # noqa: ASYNC110 (rare, and nobody waits for it)
+            await asyncio.sleep(0.05)
+        if self._engine is not None:
+            await self._engine.drop(name)
+        await asyncio.to_thread(shutil.rmtree, self._home.adapters / name, ignore_errors=True)
+        await self._store.write(lambda session: history.mark_deleted(session, name))
+        log.info("the adapter %s was removed", name)
 
     async def _clean_up(self, key: Key) -> None:
         """Keep the live one, the one before it and the canary loaded, and `keep_adapters` on disk."""
@@ -434,11 +438,8 @@ class Adapters:
         self._unwanted |= {name for name in rows if name in engine.loaded() and name not in wanted}
         self._drop_unwanted()
         for name in [name for name in rows if name not in wanted][max(0, self._settings.keep_adapters - len(wanted)) :]:
-            if self._in_use[name]:
-                continue
-            await asyncio.to_thread(shutil.rmtree, self._home.adapters / name, ignore_errors=True)
-            await self._store.write(lambda session, gone=name: history.mark_deleted(session, gone))  # type: ignore[misc]
-            log.info("the adapter %s was removed; the newest %d are kept", name, self._settings.keep_adapters)
+            if not self._in_use[name]:
+                await self.remove(name)
 
     def _drop_unwanted(self) -> None:
         for name in [name for name in self._unwanted if not self._in_use[name]]:

@@ -94,7 +94,7 @@ def info_of(row: AdapterRow, state: AdapterState) -> AdapterInfo:
     return AdapterInfo(
         name=row.name,
         project=row.project,
-        task=_task(row.task),
+        task=task_of(row.task),
         state=state,
         created_at=moment(row.created_ms),
         run_id=row.run_id,
@@ -104,5 +104,6 @@ def info_of(row: AdapterRow, state: AdapterState) -> AdapterInfo:
     )
 
 
-def _task(name: str) -> Task:
+def task_of(name: str) -> Task:
+    """As the store has it."""
     return next(task for task in get_args(Task) if task == name)

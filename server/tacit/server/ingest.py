@@ -30,6 +30,7 @@ from tacit.protocol.events import (
     TextSnapshot,
 )
 from tacit.protocol.redaction import last_line, mask, redact, redact_after
+from tacit.server.store.erasing import late
 from tacit.server.store.store import Store, milliseconds
 from tacit.server.store.tables import EventRow, SuggestionRow, TextBlobRow, TextRow
 
@@ -116,7 +117,10 @@ def _without_nul(text: str) -> str:
 
 
 def keep(session: Session, rows: Rows) -> int:
-    """Insert what is not known yet, in the session's transaction; returns how many events that were."""
+    """Insert what is not known yet, in the session's transaction; returns how many events that were. What belongs to
+    something that was forgotten is left out."""
+    if gone := late(session, rows.events, rows.suggestions, rows.texts, milliseconds()):
+        rows = _without(rows, gone)
     if rows.suggestions:
         stored = _insert_events(session, [row for row in rows.events if row["kind"] == "suggested"])
         # A known event brings a known suggestion; a second event about the same suggestion does not replace the first.
@@ -132,6 +136,25 @@ def keep(session: Session, rows: Rows) -> int:
         if new:
             _insert_new(session, table, new)
     return stored
+
+
+def _without(rows: Rows, gone: set[str]) -> Rows:
+    """The rows without those events."""
+    number: dict[int, int] = {}
+    events: list[dict[str, Any]] = []
+    for index, row in enumerate(rows.events):
+        if row["id"] not in gone:
+            number[index] = len(events)
+            events.append(row)
+    texts = [row for row in rows.texts if row["event_id"] not in gone]
+    used = {row["sha256"] for row in texts}
+    return Rows(
+        events=events,
+        suggestions=[row for row in rows.suggestions if row["event_id"] not in gone],
+        written=[(number[index], event) for index, event in rows.written if index in number],
+        texts=texts,
+        blobs=[row for row in rows.blobs if row["sha256"] in used],
+    )
 
 
 def _insert_events(session: Session, rows: list[dict[str, Any]]) -> int:

@@ -116,6 +116,14 @@ def share_of_day(spans: Iterable[tuple[int, int]], end: int) -> float:
     return sum(max(0, min(ended, end) - max(began, end - DAY_MS)) for began, ended in spans) / DAY_MS
 
 
+def check_none_runs(session: Session) -> None:
+    """Conflict: a run is under way, which has read what is recorded."""
+    if (row := _living(session)) is not None:
+        raise Conflict(
+            f"Run {row.id} is learning from what is recorded, in process {row.pid}.", mend="Wait for it, or end that process."
+        )
+
+
 def info(row: RunRow) -> RunInfo:
     return RunInfo.model_validate(
         {

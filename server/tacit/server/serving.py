@@ -21,6 +21,7 @@ from tacit.protocol.home import Home
 from tacit.server.adapters import Adapters
 from tacit.server.app import Parts, make_app
 from tacit.server.engine import kinds
+from tacit.server.forgetting import finish
 from tacit.server.hosting import Host, MakeEngine
 from tacit.server.lock import locked
 from tacit.server.models import ResolvedModel
@@ -70,6 +71,7 @@ async def serve(
             users = Users(store)
             await users.load()
             parts = Parts(home, settings, store, adapters, runs, schedule, host, users)
+            await finish(home, store, adapters)
             bringing_up = asyncio.create_task(host.run())
             try:
                 await schedule.start()

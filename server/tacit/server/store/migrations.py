@@ -74,7 +74,17 @@ def _0003_owners(connection: Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_0001_first, _0002_texts, _0003_owners)
+def _0004_erasures(connection: Connection) -> None:
+    _execute(
+        connection,
+        """CREATE TABLE erasure (
+            seq INTEGER PRIMARY KEY, project TEXT NOT NULL, owner TEXT, since_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL,
+            erased_ms INTEGER NOT NULL)""",
+        "CREATE TABLE erased (id TEXT NOT NULL PRIMARY KEY, erased_ms INTEGER NOT NULL)",
+    )
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_0001_first, _0002_texts, _0003_owners, _0004_erasures)
 
 
 def migrate(engine: Engine, migrations: tuple[Callable[[Connection], None], ...] = MIGRATIONS) -> None:

@@ -17,9 +17,18 @@ from sqlmodel import Session, col, delete, select
 from tacit.protocol.errors import Refused
 from tacit.protocol.home import Home
 from tacit.server.store import postgresql
+from tacit.server.store.erasing import rewrite
 from tacit.server.store.migrations import migrate
-from tacit.server.store.opening import back_up, ensure_sound, note_old_library, reading_engine, translating, writing_engine
-from tacit.server.store.tables import EventRow, MetaRow, SuggestionRow, TextBlobRow, TextRow
+from tacit.server.store.opening import (
+    back_up,
+    backups,
+    ensure_sound,
+    note_old_library,
+    reading_engine,
+    translating,
+    writing_engine,
+)
+from tacit.server.store.tables import ErasedRow, ErasureRow, EventRow, MetaRow, SuggestionRow, TextBlobRow, TextRow
 from tacit.server.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -38,6 +47,7 @@ class Store:
         self._writing = writing
         self._reading = reading
         self._writer = Writer(writing)
+        self._backing_up = asyncio.Lock()
         self.notice = notice
         """What a person must know about how it was opened: that it was damaged, and what was done."""
 
@@ -100,7 +110,22 @@ class Store:
         """Refused: it is PostgreSQL's."""
         if not self.makes_backups:
             raise Refused("Tacit makes no backups of a PostgreSQL database.", mend="Use pg_dump or pg_basebackup.")
-        return await asyncio.to_thread(back_up, self._home)
+        async with self._backing_up:
+            return await asyncio.to_thread(back_up, self._home)
+
+    async def erase_traces(self) -> None:
+        """Leave nothing of what was deleted: the database is written anew, its log emptied, backups replaced by one of now.
+
+        StorageFull, Conflict (somebody reads and does not end): what is deleted stays so, but traces of it may be left.
+        """
+        await asyncio.wrap_future(self._writer.submit_alone(rewrite))
+        if not self.makes_backups:
+            return
+        async with self._backing_up:
+            # First: whatever becomes of the new one.
+            for old in backups(self._home):
+                old.unlink()
+            await asyncio.to_thread(back_up, self._home)
 
     async def forget_older_than(self, days: int, now_ms: int | None = None) -> int:
         """Delete what was received before then: whole suggestions, and events that belong to none. Returns how many events."""
@@ -108,6 +133,7 @@ class Store:
         gone = 0
         while deleted := await self.write(lambda session: _delete_old(session, limit)):
             gone += deleted
+        await self.write(lambda session: _delete_old_erasures(session, limit))
         return gone
 
     async def get(self, key: str) -> str | None:
@@ -151,6 +177,12 @@ def _delete_old(session: Session, limit_ms: int) -> int:
     if any(kind == "text_snapshot" for _, kind, _ in old):
         forget_unused_texts(session)
     return deleted
+
+
+def _delete_old_erasures(session: Session, limit_ms: int) -> None:
+    """What still arrives of what is so old is deleted with the next clean-up anyway."""
+    session.exec(delete(ErasureRow).where(col(ErasureRow.erased_ms) < limit_ms))
+    session.exec(delete(ErasedRow).where(col(ErasedRow.erased_ms) < limit_ms))
 
 
 def forget_unused_texts(session: Session) -> None:

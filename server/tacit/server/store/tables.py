@@ -143,6 +143,31 @@ class RunRow(SQLModel, table=True):
     finished_ms: int | None = Field(default=None, sa_type=BigInteger)
 
 
+class ErasureRow(SQLModel, table=True):
+    """What a person had forgotten: whatever of it arrives later is not stored."""
+
+    __tablename__ = "erasure"
+
+    seq: int | None = Field(default=None, primary_key=True, sa_type=BigInteger)
+    project: str
+    """Empty: of all projects."""
+    owner: str | None = None
+    """Of this user of the team; None: of everybody."""
+    since_ms: int = Field(sa_type=BigInteger)
+    until_ms: int = Field(sa_type=BigInteger)
+    """Both by the sessions' clocks, and included."""
+    erased_ms: int = Field(sa_type=BigInteger)
+
+
+class ErasedRow(SQLModel, table=True):
+    """A suggestion that was forgotten: by its id what still arrives about it is known, and what has learned from it."""
+
+    __tablename__ = "erased"
+
+    id: str = Field(primary_key=True)
+    erased_ms: int = Field(sa_type=BigInteger)
+
+
 class MetaRow(SQLModel, table=True):
     """Single values: counters of adapter names, when the learner was last tried."""
 

@@ -9,6 +9,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine
@@ -24,10 +25,20 @@ GROUP = 256
 """Jobs per commit, at most."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    work: Callable[[Engine], Any]
+    future: Future[Any]
+
+
+class _Nothing:
+    """Nothing is queued now."""
+
+
 class Writer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | _Alone | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -37,28 +48,44 @@ class Writer:
         self._jobs.put((work, future))
         return future
 
+    def submit_alone(self, work: Callable[[Engine], T]) -> Future[T]:
+        """Run `work` when what is queued before it is committed, outside any transaction, with the writing connection free."""
+        future: Future[T] = Future()
+        self._jobs.put(_Alone(work, future))
+        return future
+
     def close(self) -> None:
         """Finish what is queued, then end."""
         self._jobs.put(None)
         self._thread.join()
 
     def _run(self) -> None:
-        open_ = True
-        while open_:
-            first = self._jobs.get()
-            if first is None:
+        while True:
+            item: Job | _Alone | _Nothing | None = self._jobs.get()
+            group: list[Job] = []
+            while isinstance(item, tuple):
+                group.append(item)
+                item = self._next() if len(group) < GROUP else _Nothing()
+            if group:
+                self._commit([job for job in group if job[1].set_running_or_notify_cancel()])
+            if isinstance(item, _Alone) and item.future.set_running_or_notify_cancel():
+                self._run_alone(item)
+            if item is None:
                 return
-            group = [first]
-            while len(group) < GROUP:
-                try:
-                    job = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-                if job is None:
-                    open_ = False
-                    break
-                group.append(job)
-            self._commit([job for job in group if job[1].set_running_or_notify_cancel()])
+
+    def _next(self) -> Job | _Alone | _Nothing | None:
+        try:
+            return self._jobs.get_nowait()
+        except queue.Empty:
+            return _Nothing()
+
+    def _run_alone(self, job: _Alone) -> None:
+        try:
+            result = job.work(self._engine)
+        except BaseException as broken:
+            job.future.set_exception(translated(broken))
+        else:
+            job.future.set_result(result)
 
     def _commit(self, group: list[Job]) -> None:
         """Each job in a savepoint, so that one that fails takes nobody along; all of them in one transaction."""

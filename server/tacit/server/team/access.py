@@ -40,6 +40,7 @@ ACCESS: dict[tuple[str, str], Who] = {
     ("POST", "/v1/canaries/draw"): "operator",
     ("POST", "/v1/projects/{project}/sharing"): "operator",
     ("POST", "/v1/rollback"): "operator",
+    ("POST", "/v1/forget"): "operator",
     ("GET", "/v1/users"): "operator",
     ("POST", "/v1/users"): "operator",
     ("POST", "/v1/users/{name}/revoke"): "operator",

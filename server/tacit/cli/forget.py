@@ -1,0 +1,106 @@
+"""`tacit forget`: erase what is recorded of a project, of a time or altogether, and what was learned from it. Asks first.
+
+Talks to this machine's own server; empties what no server took from the outbox. Events that wait there are delivered first, or
+turned away by the server when they come.
+"""
+
+import asyncio
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tacit.cli.replay import parsed_time
+from tacit.protocol.errors import BadRequest
+
+if TYPE_CHECKING:
+    from tacit.protocol.forgetting import ForgetRequest, Forgotten
+
+TIME = "As of `tacit replay --at`."
+
+
+def forget(
+    project: Annotated[str, typer.Option(help="A project's id.", show_default="that of the current folder")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Of all projects.")] = False,
+    since: Annotated[str, typer.Option(metavar="TIME", help=f"Only from then on. {TIME}")] = "",
+    until: Annotated[str, typer.Option(metavar="TIME", help=f"Only up to then. {TIME}")] = "",
+    user: Annotated[str, typer.Option(help="Only what this user of the team has recorded.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; needs --yes.")] = False,
+) -> None:
+    """Erase what is recorded of a project (or of all) in a time, and what was made of it: backups, reports, adapters.
+
+    It cannot be undone. Files of your projects are not touched.
+    """
+    from tacit.protocol.forgetting import ForgetRequest
+    from tacit.protocol.home import Home
+    from tacit.protocol.project import project_of
+
+    if everything and project:
+        raise BadRequest("Name a project, or say --all.")
+    if as_json and not yes:
+        raise BadRequest("--json does not ask.", mend="Say --yes as well.")
+    now = datetime.now().astimezone()
+    asked = ForgetRequest(
+        project="" if everything else project or project_of(Path.cwd()),
+        user=user or None,
+        since=parsed_time(since, now) if since else None,
+        until=parsed_time(until, now) if until else None,
+    )
+    home = Home.from_environment()
+    if not yes:
+        typer.confirm(f"Erase {_what(asked, here=not project)}? It cannot be undone.", abort=True)
+    found = asyncio.run(_forget(home.socket, asked))
+    refused = _empty_refused(home.outbox)
+    if as_json:
+        typer.echo(found.model_dump_json())
+        return
+    _tell(found, refused)
+    if home.remote.exists():
+        typer.echo("What a team's server has is erased there: its operator says `tacit forget --user NAME`.", err=True)
+
+
+def _what(asked: "ForgetRequest", *, here: bool) -> str:
+    """In words, for the question."""
+    whose = f"project {asked.project}{f' (in {Path.cwd()})' if here else ''}" if asked.project else "all projects"
+    words = f"everything recorded of {whose}"
+    if asked.user is not None:
+        words += f" by {asked.user}"
+    for word, at in (("from", asked.since), ("up to", asked.until)):
+        if at is not None:
+            words += f" {word} {at.astimezone():%Y-%m-%d %H:%M:%S}"
+    return f"{words}, and what was learned from it since"
+
+
+async def _forget(socket: Path, asked: "ForgetRequest") -> "Forgotten":
+    from tacit.protocol.client import TacitClient
+
+    async with TacitClient(socket) as client:
+        return await client.forget(asked)
+
+
+def _empty_refused(outbox: Path) -> int:
+    """Remove what no server would take, of whatever time it is: nobody else looks after it. Returns how many files."""
+    found = list(outbox.glob("*.refused"))
+    for path in found:
+        path.unlink(missing_ok=True)
+    return len(found)
+
+
+def _tell(found: "Forgotten", refused: int) -> None:
+    typer.echo(
+        f"Erased: {found.suggestions} suggestions, {found.texts} pieces of the record of texts, {found.events} events in all."
+    )
+    for name in found.removed:
+        served = "served or was tried, and " if name in found.withdrawn else ""
+        typer.echo(f"{name} {served}was removed: it had learned from it.")
+    if found.removed:
+        typer.echo("What served before, or the base, serves now; the next nights learn from what is left.")
+    if found.quarantined:
+        typer.echo(f"{found.quarantined} damaged databases that had been set aside were removed: nobody can look into them.")
+    if refused:
+        typer.echo(f"{refused} files of events that no server took were removed.")
+    if not found.backups:
+        print("PostgreSQL's own backups and logs may hold it still: they are yours.", file=sys.stderr)

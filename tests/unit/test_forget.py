@@ -1,0 +1,288 @@
+"""Forgetting: what goes, what stays, what arrives late, which adapters go with it, and what a kill in between leaves to do."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from published_adapter import seal
+from recorded import SESSION, START, exported, rejected, suggested
+from sqlmodel import Session, select
+from test_adapters import BASE, FakeEngine, write
+from typer.testing import CliRunner
+
+from tacit.cli.commands import build
+from tacit.protocol.adapters import RunRequest
+from tacit.protocol.errors import BadRequest, Conflict
+from tacit.protocol.events import Event, Settled, Suggested, TextSnapshot, new_id
+from tacit.protocol.forgetting import ForgetRequest
+from tacit.protocol.home import Home
+from tacit.protocol.remote import remote_of
+from tacit.server.adapters import Adapters
+from tacit.server.forgetting import LEFT_TO_DO, finish, forget
+from tacit.server.ingest import store_events
+from tacit.server.runs import Runs
+from tacit.server.settings import Settings
+from tacit.server.store.store import Store, count_events
+from tacit.server.store.tables import EventRow, RunRow, TextBlobRow
+
+
+@pytest.fixture
+async def adapters(home: Home, store: Store) -> AsyncIterator[Adapters]:
+    made = Adapters(home, Settings(), store)
+    await made.attach(FakeEngine(), BASE)
+    yield made
+
+
+def settled(of: Suggested, second: int) -> Settled:
+    return Settled(
+        at=of.at + timedelta(seconds=second), session_id=SESSION, suggestion_id=of.suggestion_id, horizon="2m",
+        elapsed_ms=1000 * second, span_text=None, settled_text="what was written",
+    )  # fmt: skip
+
+
+def snapshot(text: str, project: str = "p", second: int = 0) -> TextSnapshot:
+    return TextSnapshot(
+        at=START + timedelta(seconds=second), session_id=SESSION, project=project, path="a.py", document=new_id(), number=0,
+        text=text, sha256=sha256(text.encode()).hexdigest(), reason="opened",
+    )  # fmt: skip
+
+
+def second(number: int) -> datetime:
+    return START + timedelta(seconds=number)
+
+
+@pytest.mark.each_database
+async def test_a_project_goes_with_all_that_belongs_to_it_and_the_others_stay(
+    home: Home, store: Store, adapters: Adapters
+) -> None:
+    mine, other = suggested(), suggested(5, project="q")
+    await store_events(
+        store, [mine, rejected(mine), settled(mine, 9), snapshot("x = 1"), other, rejected(other), snapshot("y", "q")]
+    )
+    found = await forget(home, store, adapters, ForgetRequest(project="p"))
+    assert (found.suggestions, found.events, found.texts) == (1, 4, 1)
+    assert await exported(store) == []
+    [left] = await exported(store, "q")
+    assert left.suggestion == other and [event.kind for event in left.events] == ["rejected"]
+    assert len(await store.read(lambda session: session.exec(select(TextBlobRow)).all())) == 1
+    assert await store.read(count_events) == 3
+
+
+@pytest.mark.each_database
+async def test_of_a_time_goes_what_was_written_then_wherever_it_is_quoted(home: Home, store: Store, adapters: Adapters) -> None:
+    """A suggestion from before whose settled text was read then quotes what was written then: it goes whole."""
+    before, quotes, within, after = suggested(0), suggested(1), suggested(50), suggested(200)
+    await store_events(store, [before, settled(before, 10), quotes, settled(quotes, 60), within, rejected(within, 120), after])
+    await store_events(store, [snapshot("early", second=5), snapshot("then", second=55), snapshot("late", second=300)])
+    found = await forget(home, store, adapters, ForgetRequest(project="p", since=second(40), until=second(70)))
+    assert (found.suggestions, found.texts) == (2, 1)
+    assert [record.suggestion for record in await exported(store)] == [before, after]
+
+
+@pytest.mark.each_database
+@pytest.mark.parametrize("order", ["suggestion first", "feedback first"])
+async def test_what_arrives_late_is_not_stored(home: Home, store: Store, adapters: Adapters, order: str) -> None:
+    """An outbox that nobody emptied in time, and one whose ack was lost: it is acknowledged, and gone."""
+    known, waiting, new = suggested(), suggested(3), suggested(10)
+    await store_events(store, [known])
+    await store_events(store, [rejected(waiting)])
+    await forget(home, store, adapters, ForgetRequest(project="p", until=second(9)))
+    late: list[Event] = [known, waiting, snapshot("secret", second=2)]
+    feedback: list[Event] = [settled(known, 1), settled(known, 999), settled(waiting, 4)]
+    for batch in (late, feedback) if order == "suggestion first" else (feedback, late):
+        ack = await store_events(store, batch)
+        assert ack.known == len(batch) or batch is feedback
+    await store_events(store, [new, rejected(new)])
+    assert [record.suggestion for record in await exported(store)] == [new]
+    stored = await store.read(lambda session: [row.suggestion_id for row in session.exec(select(EventRow))])
+    assert stored == [new.suggestion_id] * 2
+    assert not await store.read(lambda session: session.exec(select(TextBlobRow)).all())
+
+
+@pytest.mark.each_database
+async def test_of_one_user_only_what_they_recorded(home: Home, store: Store, adapters: Adapters) -> None:
+    annas, berts = suggested(), suggested(1)
+    await store_events(store, [annas, rejected(annas)], "anna")
+    await store_events(store, [berts, rejected(berts)], "bert")
+    found = await forget(home, store, adapters, ForgetRequest(user="anna"))
+    assert (found.suggestions, found.events) == (1, 2)
+    # What anna sends again stays out; what bert says in the same time does not.
+    await store_events(store, [annas], "anna")
+    again = suggested(2)
+    await store_events(store, [again], "bert")
+    assert [record.suggestion for record in await exported(store)] == [berts, again]
+
+
+def learned(home: Home, number: int, ids: list[str], *, project: str = "p", days_ago: float = 0) -> str:
+    """An adapter folder whose lineage names these suggestions."""
+    name = write(home, number, project=project)
+    folder = home.adapters / name
+    (folder / "lineage.jsonl").write_text("".join(json.dumps({"suggestion_id": one}) + "\n" for one in ids))
+    seal(folder, name, BASE, project=project, created_at=datetime.now(UTC) - timedelta(days=days_ago))
+    return name
+
+
+async def test_adapters_that_have_learned_from_it_serve_nobody_and_are_gone(home: Home, store: Store, adapters: Adapters) -> None:
+    """The version before it serves again; another project's stays."""
+    now = datetime.now(UTC)
+    old, mine = suggested(), suggested(1)
+    mine = mine.model_copy(update={"at": now - timedelta(days=3)})
+    await store_events(store, [old, mine])
+    clean = learned(home, 1, [old.suggestion_id], days_ago=9)
+    tainted = learned(home, 2, [old.suggestion_id, mine.suggestion_id], days_ago=2)
+    others = learned(home, 3, ["else"], project="q", days_ago=2)
+    tried = learned(home, 4, [mine.suggestion_id], days_ago=1)
+    for name in (clean, tainted, others):
+        await adapters.promote(name)
+    await adapters.try_out(tried)
+    found = await forget(home, store, adapters, ForgetRequest(project="p", since=now - timedelta(days=4)))
+    assert set(found.removed) == {tainted, tried} == set(found.withdrawn)
+    assert (adapters.policy("p", "completion"), adapters.policy("q", "completion")) == (clean, others)
+    assert sorted(path.name for path in home.adapters.iterdir()) == [clean, others]
+    assert not [info for info in await adapters.infos() if info.name in found.removed]
+    with pytest.raises(Exception, match="no adapter"):
+        await adapters.promote(tainted)
+
+
+async def test_a_version_of_that_project_made_since_goes_even_if_its_lineage_does_not_say(
+    home: Home, store: Store, adapters: Adapters
+) -> None:
+    """Its report may quote what was held out. An older version cannot; one that cannot be read is not trusted."""
+    mine = suggested().model_copy(update={"at": datetime.now(UTC) - timedelta(days=3)})
+    await store_events(store, [mine])
+    older, newer = learned(home, 1, ["x"], days_ago=4), learned(home, 2, ["x"], days_ago=2)
+    broken = learned(home, 3, ["x"], days_ago=9)
+    (home.adapters / broken / "lineage.jsonl").write_text("no json")
+    found = await forget(home, store, adapters, ForgetRequest(project="p", since=mine.at - timedelta(hours=1)))
+    assert set(found.removed) == {newer, broken}
+    found = await forget(home, store, adapters, ForgetRequest(project="p"))
+    assert found.removed == (older,), "without a beginning all that the project has taught goes"
+
+
+async def test_nothing_that_was_erased_is_left_in_a_file(home: Home, store: Store, adapters: Adapters) -> None:
+    """Backups, damaged databases, working folders, leftovers, converted adapters; what belongs to others stays."""
+    canary, kept = "CANARY-one", "CANARY-two"
+    await store_events(store, [suggested(prefix=f"{canary} = "), suggested(prefix=f"{kept} = ", project="q")])
+    await store.back_up()
+    name = learned(home, 1, [canary])
+    runs = Runs(home, store)
+    places = [
+        "quarantine/1/tacit.db",
+        f"runs/unknown/{name}.json",
+        f"adapters/.publishing-x/{name}",
+        f"cache/lora/{name}-ab.gguf",
+    ]
+    for place in places:
+        (home.root / place).parent.mkdir(parents=True, exist_ok=True)
+        (home.root / place).write_text(canary)
+    run = await runs.start(RunRequest(project="q", pid=os.getpid()), "base")
+    with pytest.raises(Conflict, match=run.id):
+        await forget(home, store, adapters, ForgetRequest(project="p"))
+    assert holding(home.root, canary) >= {"tacit.db-wal", *places}, "a refusal erases nothing"
+    await store.write(lambda session: _end(session, run.id))
+    (home.runs / run.id).mkdir(parents=True)
+    (home.runs / run.id / "report.md").write_text(kept)
+
+    found = await forget(home, store, adapters, ForgetRequest(project="p"))
+    assert found.quarantined == 1 and found.backups
+    assert holding(home.root, canary) == set()
+    files = holding(home.root, kept)
+    assert f"runs/{run.id}/report.md" in files and "tacit.db" in files
+    assert len([file for file in files if file.startswith("backups/")]) == 1, "there is a backup of what is left"
+
+
+def _end(session: Session, run_id: str) -> None:
+    row = session.exec(select(RunRow).where(RunRow.id == run_id)).one()
+    row.state = "skipped"
+
+
+def holding(root: Path, words: str) -> set[str]:
+    """Files below the folder in which these bytes stand."""
+    return {
+        path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file() and words.encode() in path.read_bytes()
+    }
+
+
+async def test_a_server_killed_in_between_goes_on_at_its_next_start(
+    home: Home, store: Store, adapters: Adapters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = suggested(prefix="CANARY-one = ")
+    await store_events(store, [mine])
+    await store.back_up()
+    name = learned(home, 1, [mine.suggestion_id])
+    await adapters.promote(name)
+
+    async def killed(self: Adapters, name: str) -> None:
+        raise OSError("by intention")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="by intention"):
+        patched.setattr(Adapters, "remove", killed)
+        await forget(home, store, adapters, ForgetRequest(project="p"))
+    assert await store.get(LEFT_TO_DO) and (home.adapters / name).exists()
+    assert holding(home.root, "CANARY-one")
+    # The next server: nothing is loaded yet.
+    fresh = Adapters(home, Settings(), store)
+    await finish(home, store, fresh)
+    assert not (home.adapters / name).exists() and holding(home.root, "CANARY-one") == set()
+    assert not await store.get(LEFT_TO_DO)
+    await fresh.attach(FakeEngine(), BASE)
+    assert fresh.policy("p", "completion") == "base" and not fresh.notices
+
+
+async def test_a_request_that_uses_such_an_adapter_ends_before_its_files_go(home: Home, store: Store, adapters: Adapters) -> None:
+    mine = suggested()
+    await store_events(store, [mine])
+    name = learned(home, 1, [mine.suggestion_id])
+    await adapters.promote(name)
+    with adapters.using("p", "completion"):
+        forgetting = asyncio.create_task(forget(home, store, adapters, ForgetRequest(project="p")))
+        for _ in range(500):
+            if adapters.policy("p", "completion") == "base":
+                break
+            await asyncio.sleep(0.01)
+        assert adapters.policy("p", "completion") == "base", "nobody else is served by it"
+        assert (home.adapters / name).exists() and not forgetting.done()
+    assert (await forgetting).removed == (name,)
+
+
+async def test_a_clock_that_is_ahead_hides_nothing(home: Home, store: Store, adapters: Adapters) -> None:
+    ahead = suggested().model_copy(update={"at": datetime.now(UTC) + timedelta(days=2)})
+    await store_events(store, [ahead])
+    assert (await forget(home, store, adapters, ForgetRequest(project="p"))).suggestions == 1
+    # What is recorded from now on is recorded.
+    await store_events(store, [new := ahead.model_copy(update={"id": new_id(), "suggestion_id": new_id()})])
+    assert [record.suggestion for record in await exported(store)] == [new]
+
+
+async def test_a_time_that_ends_before_it_begins_is_refused(home: Home, store: Store, adapters: Adapters) -> None:
+    with pytest.raises(BadRequest, match="empty"):
+        await forget(home, store, adapters, ForgetRequest(since=second(9), until=second(3)))
+
+
+async def test_everything_leaves_not_even_the_show_policy(home: Home, store: Store, adapters: Adapters) -> None:
+    home.show_policy.write_text("{}")
+    await store_events(store, [suggested(), snapshot("x", "q")])
+    await forget(home, store, adapters, ForgetRequest(project="p"))
+    assert home.show_policy.exists()
+    await forget(home, store, adapters, ForgetRequest())
+    assert not home.show_policy.exists() and await store.read(count_events) == 0
+
+
+def test_it_asks_first_and_a_no_erases_nothing(home: Home) -> None:
+    """No server runs: a yes comes as far as to ask one."""
+    refused = home.outbox / "s.refused"
+    refused.parent.mkdir()
+    refused.write_text("{}\n")
+    app = build(["forget"])
+    no = CliRunner().invoke(app, ["forget", "--project", "abc"], input="n\n")
+    assert no.exit_code == 1 and "everything recorded of project abc" in no.output and "cannot be undone" in no.output
+    yes = CliRunner().invoke(app, ["forget", "--project", "abc"], input="y\n")
+    assert type(yes.exception).__name__ == "ServerUnavailable"
+    assert refused.exists() and remote_of(home) is None
+    for wrong in (["--all", "--project", "abc"], ["--json"], ["--since", "yesterday or so"]):
+        assert isinstance(CliRunner().invoke(app, ["forget", *wrong]).exception, BadRequest), wrong
