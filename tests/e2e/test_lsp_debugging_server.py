@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fixing_editor import FixingEditor
 
-from tacit.learner.simulate.editor import Document, Editor, LspError
+from tacit.learner.simulate.editor import Document, LspError
 from tacit.learner.simulate.positions import offset_at
 from tacit.learner.simulate.serving import ServerProcess
 from tacit.protocol.events import Rated, SuggestionRecord
@@ -31,21 +32,11 @@ REPORTED = {
 RECORDING = {"learning": "on", "debugDeadlineMs": 240_000, "startServer": False}
 
 
-class DebugEditor(Editor):
-    """An editor that resolves code actions, and applies edits when it is asked to."""
+class DebugEditor(FixingEditor):
+    """Of a recording workspace."""
 
     def __init__(self, root: Path, server: ServerProcess) -> None:
         super().__init__(root, options=RECORDING, environment=server.environment)
-
-    def _initialize_params(self) -> dict[str, Any]:
-        params = super()._initialize_params()
-        params["capabilities"]["workspace"] |= {"applyEdit": True, "workspaceEdit": {"documentChanges": True}}
-        params["capabilities"]["textDocument"]["codeAction"] = {
-            "codeActionLiteralSupport": {"codeActionKind": {"valueSet": ["quickfix"]}},
-            "resolveSupport": {"properties": ["edit"]},
-            "dataSupport": True,
-        }
-        return params
 
     async def actions(self, document: Document) -> list[Any]:
         params = {"textDocument": {"uri": document.uri}, "range": LINE, "context": {"diagnostics": [REPORTED]}}

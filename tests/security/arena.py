@@ -16,11 +16,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from fixing_editor import FixingEditor
 from obedient import Obedient, obedient
 from planted import CANARY, SECRETS
 from short_folder import short_folder
 
-from tacit.learner.simulate.editor import Editor
 from tacit.learner.simulate.serving import ServerProcess
 from tacit.protocol.home import Home
 
@@ -34,22 +34,12 @@ COMMANDS = {"tacit.fix", "tacit.explain", "tacit.accepted"}
 WRITES = {"os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "shutil.rmtree"}
 
 
-class Window(Editor):
+class Window(FixingEditor):
     """An editor that notes everything that it is asked."""
 
     def __init__(self, root: Path, environment: dict[str, str]) -> None:
         super().__init__(root, options=OPTIONS, environment=environment)
         self.asked: list[tuple[str, Any]] = []
-
-    def _initialize_params(self) -> dict[str, Any]:
-        params = super()._initialize_params()
-        params["capabilities"]["workspace"] |= {"applyEdit": True, "workspaceEdit": {"documentChanges": True}}
-        params["capabilities"]["textDocument"]["codeAction"] = {
-            "codeActionLiteralSupport": {"codeActionKind": {"valueSet": ["quickfix"]}},
-            "resolveSupport": {"properties": ["edit"]},
-            "dataSupport": True,
-        }
-        return params
 
     def _serve(self, id_: Any, method: str, params: Any) -> None:
         self.asked.append((method, params))

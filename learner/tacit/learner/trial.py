@@ -66,6 +66,9 @@ class TrialSettings:
 class Trial:
     """One candidate against what serves. Not to be used from two threads at once."""
 
+    writes = "completions"
+    """What the model is asked for, in a step's title."""
+
     def __init__(
         self,
         policy: Policy,
@@ -89,7 +92,7 @@ class Trial:
             Step(6, "forgetting", self.forgetting),
             Step(2, "secrets", self.secrets),
             Step(4, "held-out text and off-policy value (5)", self.held_out_text),
-            Step(4, "held-out completions, and the names in them (2)", self.held_out_completions),
+            Step(4, f"held-out {self.writes}, and the names in them (2)", self.held_out_completions),
             Step(3, "execution", self.execution),
         )
 

@@ -13,7 +13,7 @@ from typing import Any
 from tacit.learner import gate, names, repair_tasks, sandbox
 from tacit.learner.policy import CANDIDATE
 from tacit.learner.samples import Sample
-from tacit.learner.trial import Step, Trial
+from tacit.learner.trial import Trial
 from tacit.protocol.chat_prompt import QWEN_CHAT, ChatTokens, prompt_tokens
 from tacit.protocol.completion import Context
 from tacit.protocol.debugging import Message
@@ -29,16 +29,11 @@ ANSWERS_SHARE = 2
 class DebugTrial(Trial):
     """One candidate against what serves. Not to be used from two threads at once."""
 
+    writes = "answers"
+
     def __init__(self, *given: Any, chat: ChatTokens = QWEN_CHAT, **named: Any) -> None:
         super().__init__(*given, **named)
         self._chat = chat
-        self.steps = (
-            Step(6, "forgetting", self.forgetting),
-            Step(2, "secrets", self.secrets),
-            Step(4, "held-out text and off-policy value (5)", self.held_out_text),
-            Step(4, "held-out answers, and the names in them (2)", self.held_out_completions),
-            Step(3, "execution", self.execution),
-        )
 
     def held_out_completions(self) -> list[gate.Check]:
         """Step 4, and the names of step 2: what both policies answer where it is known what was left in the end."""
