@@ -40,6 +40,9 @@ class Looked:
 def look(texts: Sequence[str], path: str, workspace: str, language: str) -> Looked:
     """language: one of RULES. path, workspace: as for `shadowed`."""
     read_texts = [read(text, language) for text in texts]
+    if not all(one.complete for one in read_texts):
+        words = "whether its names are defined: the file is too large, or too odd, to be read"
+        return Looked(((),) * len(texts), (frozenset(),) * len(texts), (words,))
     root = Path(workspace).resolve() if workspace and Path(workspace).is_dir() else None
     unknown: list[str] = []
     missing = _nowhere(read_texts, path, root, language, unknown)

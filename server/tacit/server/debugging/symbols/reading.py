@@ -1,9 +1,11 @@
 """What a text declares, uses and imports, read by its grammar. Pure; tree-sitter comes late.
 
-Scopes are not told apart: a name that is declared anywhere in the file is known everywhere in it.
+Scopes are not told apart: a name that is declared anywhere in the file is known everywhere in it. Work is bounded, and grows with
+the text alone, whatever stands in it: children are walked, since asking a node for its nth child, or for its parent, is a search.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 _WORD: Final = re.compile(r"[A-Za-z_]\w*")
+_LONGEST_CALL: Final = len("require")
+MOST_CHARS: Final = 500_000
+"""Of a text that is read: a second's work for the grammar where it is no program at all."""
+MOST_NODES: Final = 400_000
+"""That are looked at."""
 
 
 @dataclass(slots=True)
@@ -27,6 +34,10 @@ class Symbols:
     """Names of something of something else."""
     everything_of: set[str] = field(default_factory=set)
     """Imports that bring all the names there are: which, is not said."""
+    complete: bool = True
+    """False: the text is too long, or has too many parts, to be read to its end."""
+    nodes: int = 0
+    """How many were looked at."""
 
     @property
     def unresolved(self) -> dict[str, int]:
@@ -37,34 +48,52 @@ class Symbols:
 def read(text: str, language: str) -> Symbols:
     """language: one of RULES."""
     found, rules = Symbols(), RULES[language]
+    if len(text) > MOST_CHARS:
+        found.complete = False
+        return found
     root = new_parser(GRAMMARS[language]).parse(text.encode(errors="replace")).root_node
     # Not recursive: code may be nested deeper than the interpreter is.
-    waiting: list[tuple[Node, Mode]] = [(root, "use")]
+    waiting: list[tuple[Node, Mode, str]] = [(root, "use", "")]
     while waiting:
-        node, mode = waiting.pop()
+        node, mode, parent = waiting.pop()
         if node.child_count == 0 or node.type in rules.names:
-            _leaf(found, rules, node, mode)
+            _leaf(found, rules, node, mode, parent)
             continue
         _import(found, node)
         if not _skipped(node):
+            below: list[tuple[Node, Mode, str]] = []
+            for child, role in _children(node):
+                found.nodes += 1
+                if found.nodes > MOST_NODES:
+                    found.complete = False
+                    return found
+                if child.is_named:
+                    below.append((child, _mode(rules, node.type, role, child, mode), node.type))
             # The first is looked at first: lines are those of the first use.
-            for at in reversed(range(node.child_count)):
-                child = node.child(at)
-                if child is not None and child.is_named:
-                    waiting.append((child, _mode(rules, node, at, child, mode)))
+            waiting += reversed(below)
     return found
 
 
-def _mode(rules: Rules, parent: "Node", at: int, child: "Node", mode: Mode) -> Mode:
+def _children(node: "Node") -> "Iterator[tuple[Node, str | None]]":
+    """In order, each with the name of its field."""
+    cursor = node.walk()
+    more = cursor.goto_first_child()
+    while more:
+        if cursor.node is not None:
+            yield cursor.node, cursor.field_name
+        more = cursor.goto_next_sibling()
+
+
+def _mode(rules: Rules, parent: str, role: str | None, child: "Node", mode: Mode) -> Mode:
     if mode == "skip":
         return mode
     if mode == "import":
-        return "skip" if parent.field_name_for_child(at) == "path" else mode
-    told = rules.modes.get(f"{parent.type}.{parent.field_name_for_child(at)}") or rules.modes.get(child.type)
+        return "skip" if role == "path" else mode
+    told = rules.modes.get(f"{parent}.{role}") or rules.modes.get(child.type)
     return told or mode
 
 
-def _leaf(found: Symbols, rules: Rules, node: "Node", mode: Mode) -> None:
+def _leaf(found: Symbols, rules: Rules, node: "Node", mode: Mode, parent: str) -> None:
     if node.type in rules.attributes:
         found.attributes.add(_text(node))
     if node.type not in rules.names:
@@ -72,14 +101,13 @@ def _leaf(found: Symbols, rules: Rules, node: "Node", mode: Mode) -> None:
     name = _text(node)
     if mode in ("declare", "import"):
         found.declared.add(name)
-    elif mode == "use" and not _tag(node):
+    elif mode == "use" and not _tag(node, parent):
         found.used.setdefault(name, node.start_point[0])
 
 
-def _tag(node: "Node") -> bool:
+def _tag(node: "Node", parent: str) -> bool:
     """`<div>`: what is written small is none of the program's names."""
-    parent = node.parent
-    return parent is not None and parent.type.startswith("jsx_") and parent.type != "jsx_expression" and _text(node)[:1].islower()
+    return parent.startswith("jsx_") and parent != "jsx_expression" and _text(node)[:1].islower()
 
 
 def _skipped(node: "Node") -> bool:
@@ -99,7 +127,9 @@ def _import(found: Symbols, node: "Node") -> None:
                 found.imports.setdefault(_text(source)[1:-1], line)
         case "call_expression":
             function, arguments = node.child_by_field_name("function"), node.child_by_field_name("arguments")
-            if function is not None and arguments is not None and _text(function) in ("require", "import"):
+            # Of calls of calls each holds all the text before it.
+            short = function is not None and function.end_byte - function.start_byte <= _LONGEST_CALL
+            if short and function is not None and arguments is not None and _text(function) in ("require", "import"):
                 only = arguments.named_child(0) if arguments.named_child_count == 1 else None
                 if only is not None and only.type == "string":
                     found.imports.setdefault(_text(only)[1:-1], line)
