@@ -21,6 +21,8 @@ class Scripted:
 
     def __init__(self, *answers: str | Exception) -> None:
         self.answers = list(answers)
+        self.asked: list[tuple[str, Sampling]] = []
+        """Each draw's prompt, and how it is drawn."""
         self.next: Callable[[], str | Exception] = lambda: self.answers.pop(0)
 
     async def start(self) -> None: ...
@@ -35,6 +37,7 @@ class Scripted:
     async def generate(
         self, prompt: Sequence[int], sampling: Sampling, adapter: str | None
     ) -> AsyncGenerator[Drawn | DrawStats, None]:
+        self.asked.append(("".join(map(chr, prompt)), sampling))
         answer = self.next()
         yield DrawStats(len(prompt), len(prompt), 1.0, 0, 0.0, False)
         for one in "It" if isinstance(answer, Exception) else answer:

@@ -82,6 +82,90 @@ async def test_what_is_not_good_is_withheld() -> None:
     assert not any(isinstance(chunk, Proposal) for chunk in chunks)
 
 
+def other(number: int) -> str:
+    return BAD.replace("element", f"element_{number}")
+
+
+def talked(engine: Scripted) -> list[bool]:
+    """Of each draw, whether its prompt holds the finding of one that was dropped."""
+    return ["That does not work" in prompt for prompt, _ in engine.asked]
+
+
+async def with_engine(*answers: str | Exception, **changes: Any) -> tuple[Scripted, list[DebugChunk]]:
+    engine = Scripted(*answers)
+    service = DebugService(engine, Settings(context_tokens=8192))
+    return engine, [chunk async for chunk in service.answer(asking(**changes), "base", "0" * 64)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "temperatures"),
+    [
+        ((BAD, other(1), other(2), other(3), GOOD), [0.3, 0.7, 0.9, 1.1, 1.1]),
+        ((BAD, BAD, other(1), GOOD), [0.3, 0.7, 1.1, 1.1]),
+        ((BAD, other(1), BAD, GOOD), [0.3, 0.7, 0.9, 1.1]),
+    ],
+)
+async def test_what_is_drawn_again_is_drawn_warmer_and_the_record_says_how_warm(
+    answers: tuple[str, ...], temperatures: list[float]
+) -> None:
+    engine, chunks = await with_engine(*answers, candidates=8)
+    done = chunks[-1]
+    assert isinstance(chunks[-2], Proposal) and isinstance(done, Done)
+    assert [sampling.temperature for _, sampling in engine.asked] == temperatures
+    assert [draw.generation.temperature for draw in done.draws] == temperatures
+    assert [draw.generation.seed for draw in done.draws] == [sampling.seed for _, sampling in engine.asked]
+    assert [draw.shown for draw in done.draws] == [False] * (len(answers) - 1) + [True]
+    assert talked(engine) == [False, True] + [False] * (len(answers) - 2)
+    warmest, _ = await with_engine(BAD, GOOD, temperature=1.5)
+    assert [sampling.temperature for _, sampling in warmest.asked] == [1.5, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("answers", "drawn", "words"),
+    [
+        (
+            (BAD, BAD.replace("It has to be", "This is"), BAD, GOOD),
+            3,
+            "The last 2 only repeated what had been dropped, so no more",
+        ),
+        (("I do not know.",) * 4, 3, "The last 2 only repeated"),
+        ((BAD, other(1), BAD, other(1), GOOD), 4, "The last 2 only repeated"),
+    ],
+)
+async def test_repeats_are_not_checked_again_and_end_it(
+    answers: tuple[str, ...], drawn: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+    check = answering.Checker.check
+
+    async def counted(self: answering.Checker, changed: str, *more: Any) -> Any:
+        checked.append(changed)
+        return await check(self, changed, *more)
+
+    monkeypatch.setattr(answering.Checker, "check", counted)
+    engine, chunks = await with_engine(*answers, candidates=8)
+    assert len(engine.asked) == drawn and len(set(checked)) == len(checked)
+    assert isinstance(chunks[-2], Withheld) and words in chunks[-2].reason
+    done = chunks[-1]
+    assert isinstance(done, Done) and all(draw.checks[-1].result == "failed" for draw in done.draws)
+    assert sum("repeats" in chunk.text for chunk in chunks if isinstance(chunk, Progress)) >= 2
+
+
+async def test_where_a_test_names_two_functions_both_are_asked_about() -> None:
+    text = "def encode(x):\n    return x + 1\n\n\ndef decode(x):\n    return x - 2\n"
+    turns = ({"role": "user", "text": "assert decode(encode(encode(3))) == 3"},)
+    wrong = "Sum.\n\n```python\ndef encode(x):\n    return x + undefined_name\n```\n"
+    right = "Less.\n\n```python\ndef decode(x):\n    return x - 1\n```\n"
+    about = {"text": text, "turns": turns, "diagnostics": (), "path": "code.py", "candidates": 3}
+    engine, chunks = await with_engine(wrong, wrong, right, **about)
+    proposal = chunks[-2]
+    assert isinstance(proposal, Proposal), proposal
+    assert apply(text, [Edit(edit.start, edit.end, edit.text) for edit in proposal.edits]) == text.replace("- 2", "- 1")
+    # The second place is a new question, cool again and without what was said of the first.
+    assert [sampling.temperature for _, sampling in engine.asked] == [0.3, 0.7, 0.3]
+    assert talked(engine) == [False, True, False]
+
+
 async def test_a_candidate_that_breaks_a_test_is_dropped_and_one_that_mends_one_is_surer(tmp_path: Path) -> None:
     (tmp_path / "cart.py").write_text(BROKEN)
     (tmp_path / "test_cart.py").write_text(

@@ -45,8 +45,13 @@ FIX_SHARE, FIX_TOKENS = 1.3, 120
 """Longest answer of a fix: so many times the region's tokens, and so many more."""
 ANSWER_SHARE = 0.5
 """Of the engine's context, at most, for the answer."""
-WARMER = 0.8
-"""Temperature of the third draw and later ones: what two cooler ones did not find is looked for farther away."""
+WARMTH = (0.0, 0.7, 0.9, 1.1)
+"""Least temperature of the first draw at a place, the second, and so on: near the setting's, a second draw mostly repeats the
+first. A repeat makes the next one warmer by a step."""
+DRAWS_AT_A_PLACE = 2
+"""Where several functions may be meant, so many before the next one is asked about."""
+MOST_REPEATS = 2
+"""In a row: nothing new is to be expected any more."""
 UNCHECKED_WORTH = {"names": 0.8, "diagnostic": 0.8, "tests": 0.95, "parses": 0.7}
 """What is left of the confidence for each check that could not be made."""
 DOUBT_LEFT = {"mended": 0.4, "passing": 0.8}
@@ -69,6 +74,15 @@ class _Drawing:
     stats: DrawStats | None = None
     checks: tuple[Check, ...] = ()
     shown: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A part of the file that a fix may rewrite."""
+
+    region: Region
+    longest: int
+    """Tokens of an answer."""
 
 
 @dataclass(slots=True)
@@ -137,25 +151,30 @@ class DebugService:
 
     async def _fix(self, work: _Work) -> AsyncGenerator[DebugChunk, None]:
         request = work.request
-        start, end = await asyncio.to_thread(prompting.place, request)
-        region = await asyncio.to_thread(around, request.text, start, end, request.language)
-        size = len(await self._engine.tokenize(request.text[region.start : region.end]))
-        longest = self._answer_room(request.max_tokens or int(size * FIX_SHARE) + FIX_TOKENS)
-        if size >= longest:
-            yield Withheld(reason=f"The code at this place is too long to be rewritten: {size} tokens, {longest} are possible.")
+        places = await self._places(request)
+        if isinstance(places, str):
+            yield Withheld(reason=places)
             return
-        prompt = await self._prompt(work, region, longest)
-        checker = Checker(request, request.text, region, work.guest)
-        messages = prompt.messages
+        checker = Checker(request, request.text, places[0].region, work.guest)
+        here: _Place | None = None
+        prompt = prompting.Prompt((), 0, 0)
+        messages: tuple[Message, ...] = ()
         best: tuple[Check, ...] = ()
         seen: dict[str, tuple[Check, ...]] = {}
-        tried = 0
+        tried, begun, repeats = 0, 0, 0
         for number in range(request.candidates):
             if self._left(work) <= 0:
                 break
             tried += 1
             yield Progress(text=f"Writing candidate {number + 1} of at most {request.candidates}.")
-            drawing = await self._drawing(work, messages, longest, number)
+            there = places[min(number // DRAWS_AT_A_PLACE, len(places) - 1)]
+            if there is not here:
+                here, begun, repeats = there, number, 0
+                checker.region = here.region
+                prompt = await self._prompt(work, here.region, here.longest)
+                messages = prompt.messages
+            least = WARMTH[min(number - begun + repeats, len(WARMTH) - 1)]
+            drawing = await self._drawing(work, messages, here.longest, number, least)
             async with contextlib.aclosing(self._draw(work, drawing, until_code=True)) as texts:
                 async for _ in texts:
                     pass
@@ -165,41 +184,47 @@ class DebugService:
                 break
             try:
                 written = read(drawing.text)
-                changed = await asyncio.to_thread(new_text, request.text, region, written.code, request.language)
+                changed = await asyncio.to_thread(new_text, request.text, here.region, written.code, request.language)
             except UnusableAnswer as error:
-                drawing.checks = (_format(str(error)),)
+                repeated = drawing.text in seen
+                drawing.checks = seen[drawing.text] = (_format(str(error)),)
             else:
                 edits = await asyncio.to_thread(minimal_edits, request.text, changed)
-                if changed not in seen:
+                # Whatever it says around it, it is the same fix: what was found of it stands.
+                repeated = changed in seen
+                if not repeated:
                     yield Progress(text=f"Checking candidate {number + 1}.")
                     seen[changed] = await self._checked(work, checker, changed, edits)
                 drawing.checks = seen[changed]
                 if checks.passed(drawing.checks):
                     drawing.shown = True
-                    yield Proposal(
-                        edits=tuple(
-                            ProposedEdit(
-                                path=request.path,
-                                start=edit.start + request.text_start,
-                                end=edit.end + request.text_start,
-                                text=edit.text,
-                            )
-                            for edit in edits
-                        ),
-                        reason=written.reason or "The model gave no reason.",
-                        confidence=_confidence(drawing, request.text[region.start : region.end]),
-                        checks=drawing.checks,
-                    )
+                    yield _proposal(request, drawing, edits, written.reason, here.region)
                     return
             if len(drawing.checks) >= len(best):
                 best = drawing.checks
             finding = checks.finding(drawing.checks)
-            yield Progress(text=f"Candidate {number + 1} was dropped: {finding}")
+            repeats = repeats + 1 if repeated else 0
+            yield Progress(text=f"Candidate {number + 1} {'repeats one that was' if repeated else 'was'} dropped: {finding}")
+            if repeats == MOST_REPEATS and here is places[-1]:
+                break
             # Told once what was wrong; then asked anew, so that one bad beginning does not spoil all that follows.
             again = (*prompt.messages, Message(role="assistant", text=drawing.text.strip()), prompting.retry(finding))
-            fits = number == 0 and await self._count(again) <= self._settings.context_tokens - longest
+            fits = number == begun and await self._count(again) <= self._settings.context_tokens - here.longest
             messages = again if fits else prompt.messages
-        yield Withheld(reason=_why_withheld(tried, self._left(work) <= 0, best), checks=best)
+        yield Withheld(reason=_why_withheld(tried, self._left(work) <= 0, best, repeats, tried < request.candidates), checks=best)
+
+    async def _places(self, request: DebugRequest) -> list[_Place] | str:
+        """What may be rewritten, the likeliest first, each once; a sentence: why nothing can be."""
+        found: dict[int, _Place] = {}
+        size, longest = 0, 0
+        for start, end in await asyncio.to_thread(prompting.places, request):
+            region = await asyncio.to_thread(around, request.text, start, end, request.language)
+            size = len(await self._engine.tokenize(request.text[region.start : region.end]))
+            longest = self._answer_room(request.max_tokens or int(size * FIX_SHARE) + FIX_TOKENS)
+            if size < longest:
+                found.setdefault(region.start, _Place(region, longest))
+        why = f"The code at this place is too long to be rewritten: {size} tokens, {longest} are possible."
+        return list(found.values()) or why
 
     async def _checked(self, work: _Work, checker: Checker, changed: str, edits: Sequence[Edit]) -> tuple[Check, ...]:
         try:
@@ -213,7 +238,10 @@ class DebugService:
         work.snippets = prompt.snippets
         return prompt
 
-    async def _drawing(self, work: _Work, messages: tuple[Message, ...], longest: int, number: int) -> _Drawing:
+    async def _drawing(
+        self, work: _Work, messages: tuple[Message, ...], longest: int, number: int, least: float = 0.0
+    ) -> _Drawing:
+        """number: of the answer's draws. least: temperature, where the one that is set is cooler."""
         request = work.request
         temperature = self._settings.temperature if request.temperature is None else request.temperature
         seed = random.randrange(2**31) if request.seed is None else (request.seed + number) % 2**31
@@ -222,8 +250,9 @@ class DebugService:
             raise Refused(
                 f"What is asked is {len(tokens)} tokens long; the engine can read {room}.", mend="Ask about less of it."
             )
-        warm = max(temperature, WARMER) if number >= 2 else temperature
-        drawing = _Drawing(messages, tokens, Sampling(longest, warm, seed, ANSWER, request.project or request.session_id))
+        drawing = _Drawing(
+            messages, tokens, Sampling(longest, max(temperature, least), seed, ANSWER, request.project or request.session_id)
+        )
         work.drawings.append(drawing)
         return drawing
 
@@ -303,10 +332,27 @@ def _late(note: str) -> Check:
     return Check(name="time", result="failed", note=note)
 
 
-def _why_withheld(tried: int, late: bool, best: Sequence[Check]) -> str:
+def _proposal(request: DebugRequest, drawing: _Drawing, edits: Sequence[Edit], reason: str, region: Region) -> Proposal:
+    begin = request.text_start
+    return Proposal(
+        edits=tuple(
+            ProposedEdit(path=request.path, start=edit.start + begin, end=edit.end + begin, text=edit.text) for edit in edits
+        ),
+        reason=reason or "The model gave no reason.",
+        confidence=_confidence(drawing, request.text[region.start : region.end]),
+        checks=drawing.checks,
+    )
+
+
+def _why_withheld(tried: int, late: bool, best: Sequence[Check], repeats: int, stopped: bool) -> str:
+    """repeats: so many of the last ones said nothing new. stopped: more would have been allowed."""
     count = "No candidate was" if not tried else "The one candidate was not" if tried == 1 else f"None of {tried} candidates was"
     finding = checks.finding(best) or "It was not finished."
-    return f"{count} good enough to show{' in the time there was' if late else ''}: {finding}"
+    words = f"{count} good enough to show{' in the time there was' if late else ''}: {finding}"
+    if repeats:
+        words += f" The last {'one' if repeats == 1 else repeats} only repeated what had been dropped"
+        words += ", so no more were asked for." if stopped and not late else "."
+    return words
 
 
 def _confidence(drawing: _Drawing, old: str) -> float:

@@ -182,27 +182,33 @@ def _imports(line: str) -> bool:
 
 
 def place(request: DebugRequest) -> tuple[int, int]:
-    """Offsets in `request.text` that the request is about: of the diagnostic, the selection or the trace; else its beginning."""
+    """The likeliest of `places`."""
+    return places(request)[0]
+
+
+def places(request: DebugRequest) -> list[tuple[int, int]]:
+    """Offsets in `request.text` that the request may be about, likeliest first: of the diagnostic, the selection or the trace;
+    else its beginning. Several only where a test that failed names several functions."""
     span = request.diagnostics[0] if request.diagnostics else request.selection
     if span is None:
         return _traced(request)
     start = min(max(0, span.start - request.text_start), len(request.text))
-    return start, min(max(start, span.end - request.text_start), len(request.text))
+    return [(start, min(max(start, span.end - request.text_start), len(request.text)))]
 
 
-def _traced(request: DebugRequest) -> tuple[int, int]:
-    """The line of the trace's innermost frame that is in the file; else of the function that what is said speaks of."""
+def _traced(request: DebugRequest) -> list[tuple[int, int]]:
+    """The line of the trace's innermost frame that is in the file; else of the functions that what is said speaks of."""
     trace = read(request.trace) if request.trace and request.path else None
     for frame in trace.frames if trace else ():
         same = f"/{frame.path}".endswith(f"/{request.path}") or f"/{request.path}".endswith(f"/{frame.path}")
         row = frame.line - 1 - request.text_line
         if same and frame.line and 0 <= row <= request.text.count("\n"):
             start = sum(len(line) for line in islice(StringIO(request.text), row))
-            return start, start + len(request.text[start:].partition("\n")[0])
+            return [(start, start + len(request.text[start:].partition("\n")[0]))]
     # A test that fails stands in another file; what it calls is here.
     said = [request.trace, *(snippet.text for snippet in request.snippets if snippet.kind in ("frame", "test_output"))]
     said += [turn.text for turn in reversed(request.turns)]
-    return spoken_of(request.text, request.language, said) or (0, 0)
+    return [(start, start) for start in spoken_of(request.text, request.language, said)] or [(0, 0)]
 
 
 def _diagnostic(request: DebugRequest, diagnostic: Diagnostic) -> str:

@@ -18,6 +18,8 @@ LONGEST = 60
 """Lines; of a longer function, those around the place."""
 AROUND = 12
 """Lines above and below a place that is in no function."""
+MOST_MEANT = 3
+"""Functions that a failing test may mean."""
 
 FUNCTIONS: Final = frozenset(
     "function_definition method_declaration constructor_declaration function_declaration method_definition function_item "
@@ -62,24 +64,18 @@ def around(text: str, start: int, end: int, language: str) -> Region:
     return Region(bounds[first], bounds[min(last + 1, len(bounds) - 1)], name_of(node), is_function=True)
 
 
-def spoken_of(text: str, language: str, said: Iterable[str]) -> tuple[int, int] | None:
-    """Where the function begins that is meant, as `[start, end)`: of the first of `said` that names functions of the text, the
-    one that it names most often; where none does, the only function there is. None: it cannot be told."""
+def spoken_of(text: str, language: str, said: Iterable[str]) -> list[int]:
+    """Where the functions begin that may be meant, likeliest first: those that the first of `said` names which names any of
+    the text, what it names most often before the others; where none does, the only function there is. Empty: it cannot be told."""
     if language not in GRAMMARS:
-        return None
+        return []
     found = _named(text, language)
     first = dict(reversed(found))
     for words in said:
         counts = Counter(word for word in _WORD.findall(words) if word in first)
         if counts:
-            most = max(counts.values())
-            start = min(first[name] for name, count in counts.items() if count == most)
-            break
-    else:
-        if len(found) != 1:
-            return None
-        start = found[0][1]
-    return start, start
+            return [first[name] for name in sorted(counts, key=lambda name: (-counts[name], first[name]))][:MOST_MEANT]
+    return [start for _, start in found] if len(found) == 1 else []
 
 
 def _named(text: str, language: str) -> list[tuple[str, int]]:
