@@ -65,8 +65,9 @@ def around(text: str, start: int, end: int, language: str) -> Region:
 
 
 def spoken_of(text: str, language: str, said: Iterable[str]) -> list[int]:
-    """Where the functions begin that may be meant, likeliest first: those that the first of `said` names which names any of
-    the text, what it names most often before the others; where none does, the only function there is. Empty: it cannot be told."""
+    """Where the functions begin that may be meant, likeliest first: those that the first of `said` names which names any of the
+    text, what it names most often before the others; where none does, the only function there is. Empty: it cannot be told.
+    """
     if language not in GRAMMARS:
         return []
     found = _named(text, language)
