@@ -1,18 +1,22 @@
 """Fix, Explain and the chat over real stdio, with a real server and a real (tiny) model: an edit or a sentence, the stream, the
 cancel, and the record in SQLite.
 
-The tiny model writes words without sense, so that hardly any fix passes its checks: all of this is about the machinery.
+The tiny model writes words without sense, so that hardly any fix passes its checks: all of this is about the machinery. Where one
+has to pass, the engine is a stand-in that writes what the test wants.
 """
 
 import asyncio
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import scripted_engine
 from fixing_editor import FixingEditor
 
+from tacit.learner.debug_record import evidence_of
 from tacit.learner.simulate.editor import Document, LspError
 from tacit.learner.simulate.positions import offset_at
 from tacit.learner.simulate.serving import ServerProcess
@@ -95,6 +99,55 @@ async def test_a_fix_is_an_edit_or_a_sentence_and_every_draw_is_recorded(server:
     assert draws and all(len(one.generation.tokens) == len(one.generation.logprobs) > 0 for one in draws)
     assert "hunter2" not in record.model_dump_json()
     assert "progress" in {method.removeprefix("$/") for method, _ in editor.notifications}
+
+
+class ScriptedServer(ServerProcess):
+    """A real server, but for what its engine writes: one text, whatever it is asked."""
+
+    def __init__(self, home: Home, model: Path, answer: str) -> None:
+        super().__init__(home, {"model": str(model), "context_tokens": "40000"})
+        file = home.root / "answer.md"
+        file.write_text(answer, encoding="utf-8")
+        self.command = (sys.executable, str(Path(scripted_engine.__file__)), str(file))
+
+
+MENDED = "Nothing defines `c`.\n\n```python\ndef add(a, b):\n    return a + b\n```\n"
+PROGRAM = "def add(a, b):\n    return a + c\n\n\nprint(add(1, 2))\n"
+
+
+@pytest.mark.parametrize("mends", [True, False])
+async def test_what_the_program_says_after_a_fix_is_told_and_rewarded(
+    home: Home, tiny_model: Path, tmp_path: Path, mends: bool
+) -> None:
+    """The program is run before and after, its output saved in the workspace: by whom does not matter."""
+    workspace = tmp_path / "work"
+    workspace.mkdir()
+    program = workspace / "a.py"
+    program.write_text(PROGRAM)
+
+    def run() -> None:
+        with (workspace / "run.log").open("wb") as log:
+            subprocess.run([sys.executable, "a.py"], cwd=workspace, stdout=log, stderr=log, check=False)
+
+    run()
+    assert "NameError" in (workspace / "run.log").read_text()
+    server = ScriptedServer(home, tiny_model, MENDED if mends else MENDED.replace("a + b", "a + [b]"))
+    async with server, DebugEditor(workspace, server) as editor:
+        document = editor.open(program, PROGRAM)
+        where = {"start": {"line": 1, "character": 15}, "end": {"line": 1, "character": 16}}
+        context = {"diagnostics": [{**REPORTED, "range": where}]}
+        params = {"textDocument": {"uri": document.uri}, "range": where, "context": context}
+        fix, _ = await editor.request("textDocument/codeAction", params)
+        resolved = await editor.request("codeAction/resolve", fix, timeout=300)
+        editor.apply(document, resolved["edit"])
+        editor.save(document)
+        run()
+        # It is looked at when the fix's text is, for the last time here.
+        editor.close(document)
+        [record] = await records(server, workspace, lambda found: bool(found) and any(e.kind == "reran" for e in found[0].events))
+    evidence = evidence_of(record)
+    assert evidence.exception_gone is True and evidence.applied is True
+    assert evidence.raises == (None if mends else "TypeError")
 
 
 async def test_the_model_sees_how_the_lines_were_changed_what_they_use_and_which_versions_there_are(

@@ -27,6 +27,7 @@ class ServerProcess:
         chosen = {"nightly": "off", **(settings or {})}
         self.environment = {"TACIT_HOME": str(home.root), **{f"TACIT_{k.upper()}": v for k, v in chosen.items()}}
         """For every process that is to work with this server."""
+        self.command: tuple[str, ...] = (sys.executable, "-m", "tacit.cli", "serve")
         self._process: asyncio.subprocess.Process | None = None
         self._client: TacitClient | None = None
 
@@ -57,7 +58,7 @@ class ServerProcess:
         self.home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tacit.cli", "serve"),
+                *self.command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

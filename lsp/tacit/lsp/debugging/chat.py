@@ -65,6 +65,7 @@ class Chat:
         if params.stack_trace is not None:
             # As long as somebody's whole build: beside the loop.
             talk.trace = (await asyncio.to_thread(redact, well_formed(params.stack_trace)))[:MOST_TRACE]
+            await self._debugging.reruns.given(talk.trace)
         turns = [*talk.turns[-MOST_TURNS:], Turn(role="user", text=message or EXPLAIN)]
         try:
             document, place = self._document(talk)
@@ -102,6 +103,7 @@ class Chat:
             self._conversations.popitem(last=False)
         about = talk.diagnostics
         self._debugging.answered(talk.uri, request, answer, masked=masked, about=about, spot=spot, at=at, conversation=name[:64])
+        self._debugging.reruns.watch(answer.suggestion_id, None, talk.trace)
         return {
             "conversationId": name,
             "suggestionId": answer.suggestion_id,

@@ -22,7 +22,8 @@ from tacit.lsp.debugging.applying import Applying
 from tacit.lsp.debugging.edit import Change, change_of
 from tacit.lsp.debugging.problems import Asked, LineOf, Problems, Spot, key_of, lines_of, spot_of
 from tacit.lsp.debugging.request import masked_spans, window, wired
-from tacit.lsp.debugging.surroundings import Surroundings
+from tacit.lsp.debugging.reruns import Reruns
+from tacit.lsp.debugging.surroundings import Said, Surroundings
 from tacit.lsp.debugging.work import Say, Works
 from tacit.lsp.documents import Document, Step
 from tacit.lsp.extensions import ApplyBlockParams
@@ -80,6 +81,7 @@ class Debugging:
         self._may_record = may_record
         self.applying = applying
         self._surroundings = surroundings
+        self.reruns = Reruns(feedback, clock, session_id, surroundings)
         self._problems = Problems()
         self._mine: set[str] = set()
         """Suggestions of the `debug` task: completion's pace is not theirs."""
@@ -99,11 +101,18 @@ class Debugging:
         return suggestion_id in self._mine
 
     def heard(self, uri: str, outcome: outcomes.Outcome) -> None:
-        """What became of a fix. When its text is read again, so is what the tools say."""
+        """What became of a fix. When its text is read again, so is what the tools say, and what its program last said."""
         now = self._clock.now()
         if isinstance(outcome, outcomes.Accepted | outcomes.TypedThrough):
             self._problems.applied(outcome.suggestion_id, now)
-        elif (
+            self.reruns.applied(outcome.suggestion_id)
+        elif isinstance(outcome, outcomes.Undone):
+            self.reruns.undone(outcome.suggestion_id)
+        elif isinstance(outcome, outcomes.Settled):
+            if outcome.horizon == "save":
+                self.reruns.saved(outcome.suggestion_id)
+            self.reruns.look(outcome.suggestion_id)
+        if (
             isinstance(outcome, outcomes.Settled)
             and (found := self._problems.checked(outcome.suggestion_id, now, self._line_of(uri))) is not None
         ):
@@ -170,6 +179,7 @@ class Debugging:
             about = self.reported(question.uri, question.range, question.diagnostics)
             spot, at = spot_of(document, about), document.offset_at(question.range.start)
             request, masked = await self.request("explain", document, place, question.range, about)
+            before = await self._said(request, place)
             answer = await self.works.run("Tacit explains", lambda say: self.asked(request, say), token)
         except Refusal as refused:
             self._tell(types.MessageType.Warning, str(refused))
@@ -177,6 +187,7 @@ class Debugging:
         if answer is None:
             return None
         self.answered(document.uri, request, answer, masked=masked, about=about, spot=spot, at=at)
+        self.reruns.watch(answer.suggestion_id, before, lines=_rows(question) if about else None)
         if question.show:
             self._tell(types.MessageType.Info, answer.words.strip() or "The model had nothing to say.")
         blocks = self.applying.answered(answer.suggestion_id, answer.words, document.uri, question.range, about)
@@ -304,6 +315,7 @@ class Debugging:
             about = self.reported(question.uri, question.range, question.diagnostics)
             spot = spot_of(document, about)
             request, masked = await self.request("fix", document, place, question.range, about)
+            before = await self._said(request, place)
             answer = await self.works.run("Tacit fixes", lambda say: self.asked(request, say), token)
             if answer is None:
                 return None
@@ -327,8 +339,13 @@ class Debugging:
         if about:
             span = (found.left, found.right)
             self._problems.watch(answer.suggestion_id, document.uri, about[0], span, lines_of(document))
+        self.reruns.watch(answer.suggestion_id, before, lines=_rows(question) if about else None)
         self._tell(types.MessageType.Info, _proposed(answer))
         return document, found, answer.suggestion_id
+
+    async def _said(self, request: "DebugRequest", place: Place) -> Said | None:
+        """What its program said last, where what becomes of the answer is recorded."""
+        return await self._surroundings.said(place) if request.record else None
 
     def _change(self, document: Document, request: "DebugRequest", answer: Answer) -> Change | str:
         if answer.proposal is not None:
@@ -396,6 +413,10 @@ class Debugging:
     def _tell(self, kind: types.MessageType, message: str) -> None:
         """Whatever is told here may hold words of a model, a tool, the server or the editor."""
         self._lsp.window_show_message(types.ShowMessageParams(kind, unlinked(message)))
+
+
+def _rows(question: Question) -> range:
+    return range(question.range.start.line, question.range.end.line + 1)
 
 
 def _proposed(answer: Answer) -> str:

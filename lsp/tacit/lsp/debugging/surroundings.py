@@ -18,7 +18,7 @@ from tacit.lsp.documents import Document
 from tacit.lsp.gathering.candidate import Candidate
 from tacit.lsp.gathering.dependencies import versions
 from tacit.lsp.gathering.files import listed
-from tacit.lsp.gathering.frames import Code, around, frames, places, saved_output
+from tacit.lsp.gathering.frames import Code, around, frames, output_now, places, saved_output
 from tacit.lsp.gathering.history import Earlier, history
 from tacit.lsp.gathering.reading import Reading
 from tacit.lsp.workspace import Folder, Place, Workspace
@@ -70,6 +70,19 @@ class Question:
         return range(self.line - VIEW_LINES, self.line + VIEW_LINES + 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An output that was saved in a folder: a trace through a file of it."""
+
+    folder: Folder
+    name: str
+    """Relative to the folder."""
+    about: str
+    """The file, likewise."""
+    text: str
+    """Secrets replaced."""
+
+
 class Surroundings:
     """Of questions about the session's documents and folders."""
 
@@ -102,6 +115,20 @@ class Surroundings:
             if found := await collected(Question(self._reading(folder), told=told)):
                 return found
         return ()
+
+    async def said(self, place: Place) -> Said | None:
+        """Saved output that goes through a file; None: there is none, or the developer does not want it read."""
+        folder = place.folder
+        if folder is None or not self._wanted():
+            return None
+        found = await asyncio.to_thread(lambda: saved_output(self._reading(folder), place.path, listed(folder)))
+        return None if found is None else Said(folder, found.path, place.path, found.whole)
+
+    async def said_now(self, said: Said) -> tuple[str, float] | None:
+        """What stands in that file now, and when it was written (seconds of the system's clock)."""
+        if not self._wanted():
+            return None
+        return await asyncio.to_thread(output_now, Reading(said.folder, self._workspace.place), said.name)
 
     def _reading(self, folder: Folder) -> Reading:
         opened = {uri: document.text for uri, document in self._documents.items() if not document.refused}

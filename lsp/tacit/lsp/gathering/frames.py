@@ -90,13 +90,26 @@ def saved_output(reading: Reading, about: str, files: Sequence[str]) -> Output |
     """
     root = reading.folder.root
     for name in _newest(root, reading.opened):
-        text = reading.raw(name)
-        if text is None or "PRIVATE KEY" in text:
-            continue
-        clean = redact(text)[-MOST_OUTPUT:]
-        if any(file == about for file, _ in places(clean, str(root), files)):
+        clean = _clean(reading, name)
+        if clean is not None and any(file == about for file, _ in places(clean, str(root), files)):
             return Output(name, clean.strip()[-SHOWN_OUTPUT:], clean)
     return None
+
+
+def output_now(reading: Reading, name: str) -> tuple[str, float] | None:
+    """An output's text as it is saved now, secrets replaced, and when it was written; None: it may not be shown, or is gone."""
+    path = reading.allowed(name)
+    try:
+        written = path.stat().st_mtime if path is not None else None
+    except OSError:
+        return None
+    clean = _clean(reading, name)
+    return None if clean is None or written is None else (clean, written)
+
+
+def _clean(reading: Reading, name: str) -> str | None:
+    text = reading.raw(name)
+    return None if text is None or "PRIVATE KEY" in text else redact(text)[-MOST_OUTPUT:]
 
 
 def _newest(root: Path, opened: Iterable[str]) -> list[str]:
