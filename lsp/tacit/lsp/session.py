@@ -51,8 +51,6 @@ COMPLAINTS: Final[dict[str, Flag]] = {
     "It is insecure": "insecure",
     "It is hard to follow": "unclear",
 }
-LAST_LOOK_S: Final = 0.5
-"""For saved output that is being read, at the end."""
 LAST_DELIVERY_S: Final = 1.5
 """How long an ending session tries to deliver. What is left is on disk and is delivered by the next one."""
 
@@ -157,7 +155,7 @@ class Session:
         self.debugging.works.stop()
         self._gatherer.end()
         self._feedback.end()
-        await self.debugging.reruns.end(LAST_LOOK_S)
+        await self.debugging.reruns.end()
         await self._journal.end()
         await self._delivery.finish(LAST_DELIVERY_S)
         if not await asyncio.to_thread(self._outbox.close, 5.0):

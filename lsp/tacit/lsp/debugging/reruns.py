@@ -21,6 +21,8 @@ from tacit.lsp.feedback import Feedback
 log = logging.getLogger(__name__)
 
 MOST_WATCHED: Final = 50
+LAST_LOOK_S: Final = 0.5
+"""For what is being read when the session ends."""
 QUIET_S: Final = 2.0
 """So long nothing may have been written to an output that is read."""
 SAYING_S: Final = 1.0
@@ -98,7 +100,7 @@ class Reruns:
                 found = await asyncio.to_thread(_again, one.before, trace)
                 self._tell(name, one, found)
 
-    async def end(self, seconds: float) -> None:
+    async def end(self, seconds: float = LAST_LOOK_S) -> None:
         """What is being looked at has so long."""
         if self._looking:
             await asyncio.wait(self._looking.values(), timeout=seconds)
