@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from tacit.learner.debug_record import suites_of
 from tacit.protocol.debugging import Check, CoveringRuns, DebugRequest
 from tacit.sandbox.walls import missing
 from tacit.server.debugging.covering import covering, judged
-from tacit.server.debugging.running import OFF, CoveringTests, node_of, python_of
+from tacit.server.debugging.running import OFF, CoveringTests
+from tacit.server.debugging.toolchains import TOOLCHAINS, Tool, node_of, python_of
 
 CART = "def total(values):\n    return sum(values) + 1\n"
 RIGHT = CART.replace(" + 1", "")
@@ -100,6 +102,42 @@ def test_scripts_are_covered_by_scripts(name: str, text: str, covers: bool) -> N
     assert covering("src/cart.ts", [name, "src/cart.ts"], {name: text}.get, "") == [name] * covers
 
 
+@pytest.mark.parametrize(
+    ("path", "files", "covers"),
+    [
+        ("src/cart.rs", ["Cargo.toml", "src/lib.rs"], ["Cargo.toml"]),
+        ("shop/src/cart.rs", ["Cargo.toml", "shop/Cargo.toml", "other/Cargo.toml"], ["shop/Cargo.toml"]),
+        ("src/cart.rs", ["shop/Cargo.toml"], []),
+        ("shop/cart.go", ["shop/cart_test.go", "other/cart_test.go", "shop/cart.go"], ["shop/cart_test.go"]),
+        ("shop/cart.go", ["api/uses_test.go", "shop/test_cart.py"], ["api/uses_test.go"]),
+        ("main.go", ["main_test.go", "shop/cart_test.go"], ["main_test.go"]),
+        ("src/cart.cpp", ["tests/uses.cpp", "tests/other.cpp", "uses.cpp", "CMakeLists.txt"], ["tests/uses.cpp"]),
+        ("src/cart.h", ["test_uses.c", "CMakeLists.txt"], ["test_uses.c"]),
+    ],
+)
+def test_packages_are_covered_by_their_own_tests(path: str, files: list[str], covers: list[str]) -> None:
+    texts = dict.fromkeys(("tests/uses.cpp", "uses.cpp", "test_uses.c"), '#include "../src/cart.h"\n')
+    texts |= {"tests/other.cpp": '#include "../src/carts.h"\n', "CMakeLists.txt": "project(x)\n"}
+    texts |= {"api/uses_test.go": 'import "example.com/m/shop"\n', "shop/cart_test.go": "", "other/cart_test.go": ""}
+    assert covering(path, files, texts.get, "") == covers
+
+
+@pytest.mark.parametrize(
+    ("said", "first"),
+    [
+        ('File "/x/a/test_it.py", line 3', ["a/test_it.py"]),
+        ("b/test_it.py:3: AssertionError", ["b/test_it.py"]),
+        ("FAILED deep/b/test_it.py::test_one", ["deep/b/test_it.py"]),
+        ("my_test_it.py:3", []),
+        ('File "/app/test_else.py", line 3', ["a/test_else.py"]),
+        ("test_it.py:3", ["a/test_it.py", "b/test_it.py", "deep/b/test_it.py"]),
+    ],
+)
+def test_of_tests_of_one_name_the_one_is_meant_that_is_named(said: str, first: list[str]) -> None:
+    files = ["a/test_it.py", "b/test_it.py", "deep/b/test_it.py", "a/test_else.py"]
+    assert covering("cart.py", files, lambda _: "", said) == first
+
+
 def test_the_surest_come_first() -> None:
     files = ["test_a.py", "test_cart.py", "test_z.py"]
     assert covering("cart.py", files, lambda name: "import cart", "test_z.py:3: AssertionError") == [
@@ -135,6 +173,14 @@ def test_a_fix_of_a_failing_test_makes_something_pass() -> None:
     assert judged(still).result == judged(still, trace.replace("test_a", "test_c")).result == "passed"
     mended = CoveringRuns(before_failed=(failing,), before_passed=(other,), after_passed=(failing, other))
     assert judged(mended, trace).result == "passed"
+    # Of two functions that one file tests, the other one's failure is not what was asked about.
+    wrong = "tests/test_a.py::T::test_other_one"
+    both = {"before_failed": (failing, wrong), "before_passed": (other,)}
+    only_wrong = judged(CoveringRuns(**both, after_failed=(failing,), after_passed=(wrong, other)), trace)
+    assert only_wrong.result == "failed" and "`test_it`" in only_wrong.note and "other_one" not in only_wrong.note
+    assert judged(CoveringRuns(**both, after_failed=(wrong,), after_passed=(failing, other)), trace).result == "passed"
+    unnamed = trace.replace(", in test_it", "")
+    assert judged(CoveringRuns(**both, after_failed=(failing,), after_passed=(wrong, other)), unnamed).result == "passed"
 
 
 def test_a_note_tells_names_and_no_values() -> None:
@@ -156,7 +202,7 @@ def test_the_reward_is_made_of_what_ran() -> None:
 async def test_nothing_runs_unless_it_is_wanted(shop: Path) -> None:
     assert (await checked(shop, RIGHT, run_tests=False)).note == OFF
     for other, words in (
-        ({"language": "go"}, "not of go"),
+        ({"language": "ruby"}, "those of ruby are not"),
         ({"path": "tests/test_cart.py"}, "test itself"),
         ({"whole": False}, "whole file"),
         ({"workspace": "/usr/share"}, "the system's own folders"),
@@ -234,6 +280,161 @@ async def test_scripts_are_checked_by_node(shop: Path) -> None:
     assert mended.note == "1 test that failed pass now. 2 tests that cover it pass.", mended.note
     broken = await CoveringTests(asked(shop, **other), cart).check("exports.total = () => 0;\n", 300.0)
     assert broken.note == "It breaks 1 test that passed before: `cart.test.js`.", broken.note
+
+
+MANIFEST = '[package]\nname = "shop"\nversion = "0.1.0"\nedition = "2021"\n'
+RUST = """pub fn total(values: &[i32]) -> i32 {
+    values.iter().sum::<i32>() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn of_some() {
+        assert!(super::total(&[1]) > 0);
+    }
+}
+"""
+RUST_TEST = """#[test]
+fn of_nothing() {
+    assert_eq!(shop::total(&[]), 0);
+}
+
+#[test]
+fn reaches_nothing_outside() {
+    assert!(std::fs::read(OUTSIDE).is_err());
+    assert!(std::net::TcpStream::connect(("127.0.0.1", PORT)).is_err());
+}
+"""
+GO = """package shop
+
+func Total(values []int) int {
+\tsum := 1
+\tfor _, value := range values {
+\t\tsum += value
+\t}
+\treturn sum
+}
+"""
+GO_TEST = """package shop
+
+import "testing"
+
+func TestOfNothing(t *testing.T) {
+\tif Total(nil) != 0 {
+\t\tt.Fatal("not 0")
+\t}
+}
+
+func TestOfSome(t *testing.T) {
+\tif Total([]int{1}) <= 0 {
+\t\tt.Fatal("not more")
+\t}
+}
+"""
+
+
+def needs(language: str, root: Path) -> None:
+    if isinstance(tool := TOOLCHAINS[language].find(root), str):
+        pytest.skip(f"{tool} is not installed")
+
+
+@pytest.mark.usefixtures("boxed")
+async def test_rust_is_checked_by_cargo(shop: Path) -> None:
+    """Unit tests and tests of their own; what they run has no network and no files from outside."""
+    needs("rust", shop)
+    (shop / "Cargo.toml").write_text(MANIFEST)
+    (shop / "src").mkdir()
+    (shop / "src" / "lib.rs").write_text(RUST)
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        outside = shop.parent / "outside"
+        outside.write_text("here")
+        test = RUST_TEST.replace("PORT", str(door.getsockname()[1])).replace("OUTSIDE", f'"{outside}"')
+        (shop / "tests" / "total.rs").write_text(test)
+        other = {"language": "rust", "path": "src/lib.rs", "text": RUST}
+        tests = CoveringTests(asked(shop, **other), RUST)
+        mended = await tests.check(RUST.replace(" + 1", ""), 900.0)
+        assert mended.note == "1 test that failed pass now. 3 tests that cover it pass.", mended.note
+        assert mended.runs is not None and mended.runs.before_failed == ("tests/total.rs::of_nothing",)
+        assert "src/lib.rs::tests::of_some" in mended.runs.after_passed
+        unbuilt = await tests.check(RUST.replace(" + 1", " + one"), 900.0)
+    assert (unbuilt.result, unbuilt.note.partition(":")[0]) == ("failed", "It breaks 2 tests that passed before"), unbuilt.note
+    assert not (shop / "target").exists() and not (shop / "Cargo.lock").exists()
+
+
+@pytest.mark.usefixtures("boxed")
+async def test_go_is_checked_by_its_packages_tests(shop: Path) -> None:
+    needs("go", shop)
+    (shop / "go.mod").write_text("module example.com/m\n\ngo 1.20\n")
+    (shop / "shop" / "cart.go").write_text(GO)
+    (shop / "shop" / "cart_test.go").write_text(GO_TEST)
+    other = {"language": "go", "path": "shop/cart.go", "text": GO}
+    tests = CoveringTests(asked(shop, **other), GO)
+    mended = await tests.check(GO.replace("sum := 1", "sum := 0"), 900.0)
+    assert mended.note == "1 test that failed pass now. 2 tests that cover it pass.", mended.note
+    assert mended.runs is not None and mended.runs.before_failed == ("shop/cart_test.go::TestOfNothing",)
+    unbuilt = await tests.check(GO.replace("sum := 1", "sum := one"), 900.0)
+    assert unbuilt.note == "It breaks 1 test that passed before: `TestOfSome`.", unbuilt.note
+
+
+CPP = (
+    "int total(const int *values, int count) {\n    int sum = 1;\n    while (count--) sum += values[count];\n    return sum;\n}\n"
+)
+CPP_TEST = """#include <cstring>
+int total(const int *values, int count);
+
+int main(int count, char **told) {
+    int one[] = {1};
+    return std::strcmp(told[1], "nothing") ? total(one, 1) <= 0 : total(one, 0) != 0;
+}
+"""
+CMAKE = """cmake_minimum_required(VERSION 3.10)
+project(shop CXX)
+enable_testing()
+add_executable(totals tests/totals.cpp cart.cpp)
+add_test(NAME of_nothing COMMAND totals nothing)
+add_test(NAME of_some COMMAND totals some)
+"""
+
+
+@pytest.mark.usefixtures("boxed")
+async def test_c_plus_plus_is_checked_by_ctest_or_by_programs_that_include_it(shop: Path) -> None:
+    needs("cpp", shop)
+    (shop / "cart.cpp").write_text(CPP)
+    (shop / "tests" / "totals.cpp").write_text(CPP_TEST)
+    (shop / "tests" / "nothing.cpp").write_text('#include "../cart.cpp"\nint main() { return total(nullptr, 0); }\n')
+    other = {"language": "cpp", "path": "cart.cpp", "text": CPP}
+    alone = await CoveringTests(asked(shop, **other), CPP).check(CPP.replace("sum = 1", "sum = 0"), 900.0)
+    assert alone.note == "1 test that failed pass now. 1 test that covers it passes.", alone.note
+    assert alone.runs is not None and alone.runs.before_failed == ("tests/nothing.cpp",)
+    tool = TOOLCHAINS["cpp"].find(shop)
+    if not isinstance(tool, Tool) or not tool.told["cmake"]:
+        pytest.skip("CMake is not installed")
+    (shop / "CMakeLists.txt").write_text(CMAKE)
+    tests = CoveringTests(asked(shop, **other), CPP)
+    mended = await tests.check(CPP.replace("sum = 1", "sum = 0"), 900.0)
+    assert mended.note == "1 test that failed pass now. 2 tests that cover it pass.", mended.note
+    assert mended.runs is not None and mended.runs.before_failed == ("CMakeLists.txt::of_nothing",)
+    unbuilt = await tests.check(CPP.replace("sum = 1", "sum = one"), 900.0)
+    assert unbuilt.note == "It breaks 1 test that passed before: `of_some`.", unbuilt.note
+
+
+async def test_a_tool_that_is_not_here_runs_nothing_and_that_is_said(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shop / "Cargo.toml").write_text(MANIFEST)
+    chain = replace(TOOLCHAINS["rust"], find=lambda root: "cargo")
+    monkeypatch.setattr("tacit.server.debugging.running.TOOLCHAINS", {**TOOLCHAINS, "rust": chain})
+    with bubblewrap():
+        check = await checked(shop, RIGHT, language="rust", path="src/lib.rs")
+    assert (check.result, check.note) == ("unchecked", "The tests were not run: cargo is not installed.")
+
+
+def test_of_a_toolchain_in_a_home_only_its_parts_are_bound(shop: Path) -> None:
+    """And of what cargo keeps there the crates, not the tokens."""
+    needs("rust", shop)
+    tool = TOOLCHAINS["rust"].find(shop)
+    assert isinstance(tool, Tool)
+    for bind in map(Path, tool.binds):
+        assert bind.name in ("bin", "lib", "libexec", "registry") and not Path.home().is_relative_to(bind)
 
 
 def test_a_link_is_no_python(shop: Path) -> None:

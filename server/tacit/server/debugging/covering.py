@@ -18,12 +18,18 @@ MOST_NAMED: Final = 3
 """Tests that a note names."""
 _TEST: Final = re.compile(
     r"(?:^|/)(?:(?:test_[^/]*|[^/]*_test)\.py|[^/]*[.-](?:test|spec)\.[cm]?[jt]sx?"
-    r"|(?:__tests__|tests?)/(?:.*/)?[^/]*\.[cm]?[jt]sx?)$"
+    r"|(?:__tests__|tests?)/(?:.*/)?[^/]*\.[cm]?[jt]sx?|[^/]*_test\.go|tests/[^/]*\.rs"
+    r"|(?:test_[^/]*|[^/]*(?:[_-]test|Test)|tests?/(?:.*/)?[^/]*)\.(?:c|cc|cpp|cxx))$"
 )
 _SCRIPT: Final = re.compile(r"(?:\.d)?\.[cm]?[jt]sx?$")
 _REQUIRED: Final = re.compile(
     r"""(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\(|\bmock\s*\()\s*["'](\.{1,2}/[^"'\n]{1,300})["']"""
 )
+_PLACE: Final = re.compile(r"[\w.@+\-/\\]+\.(?:py|go|cc|cpp|cxx|c|[cm]?[jt]sx?)\b")
+"""What may be the path of a test in a text."""
+_BUILT: Final = frozenset(("c", "cc", "cpp", "cxx", "h", "hh", "hpp", "hxx"))
+_TESTED: Final = re.compile(r"^\s*(?:enable_testing\s*\(|include\s*\(\s*CTest\b)", re.MULTILINE | re.IGNORECASE)
+"""In CMake's file: there are tests."""
 _NAME: Final = re.compile(r"[A-Za-z_]\w{0,80}")
 
 
@@ -32,22 +38,75 @@ def is_test(path: str) -> bool:
 
 
 def covering(path: str, files: Iterable[str], text_of: Callable[[str], str | None], said: str) -> list[str]:
-    """Test files, the surest first. path, files: relative to the workspace. said: a trace, a test's output."""
-    script = _SCRIPT.search(path) is not None
-    stem = _SCRIPT.sub("", path.rpartition("/")[2]) if script else _stem(path)
-    wanted = None if script else re.compile("|".join((_absolute(path), _relative(stem))), re.MULTILINE)
+    """Test files, the surest first; of Rust the package's manifest, of C++ CMake's: what they test is built together.
+
+    path, files: relative to the workspace. said: a trace, a test's output.
+    """
+    ending = _ending(path)
+    if ending == "rs":
+        return _package(path, files)
+    if ending == "cpp" and _TESTED.search(text_of("CMakeLists.txt") or ""):
+        return ["CMakeLists.txt"]
+    named, covers = _ways(path, ending)
     found: list[tuple[int, str]] = []
-    for name in [one for one in files if is_test(one) and one != path and script == (_SCRIPT.search(one) is not None)][
-        :MOST_READ
-    ]:
-        last = name.rpartition("/")[2]
-        if name in said or f"{last}:" in said or f'{last}"' in said:
+    tests = [one for one in files if is_test(one) and one != path and _ending(one) == ending]
+    spoken = _spoken(tests, said)
+    for name in tests[:MOST_READ]:
+        if name in spoken:
             found.append((0, name))
-        elif last in (f"test_{stem}.py", f"{stem}_test.py") or (script and re.split(r"[.-](?:test|spec)\.", last)[0] == stem):
+        elif named(name):
             found.append((1, name))
-        elif (text := text_of(name)) is not None and (wanted.search(text) if wanted else _requires(text, name, path)):
+        elif (text := text_of(name)) is not None and covers(text, name):
             found.append((2, name))
     return [name for _, name in sorted(found)][:MOST_FILES]
+
+
+def _ending(path: str) -> str:
+    """The same for files whose tests run together."""
+    ending = path.rpartition(".")[2]
+    return "js" if _SCRIPT.search(path) else "py" if ending == "pyi" else "cpp" if ending in _BUILT else ending
+
+
+def _ways(path: str, ending: str) -> tuple[Callable[[str], bool], Callable[[str, str], bool]]:
+    """Whether a test is called like the file; whether (its text, its name) says that it uses it."""
+    folder, _, last = path.rpartition("/")
+    if ending == "js":
+        stem = _SCRIPT.sub("", last)
+        return lambda name: re.split(r"[.-](?:test|spec)\.", name.rpartition("/")[2])[0] == stem, lambda text, name: _requires(
+            text, name, path
+        )
+    if ending == "go":
+        # A package's tests stand beside it.
+        package = re.compile(rf'"[^"\n]*/{re.escape(folder)}"') if folder else None
+        return lambda name: name.rpartition("/")[0] == folder, lambda text, _: package is not None and bool(package.search(text))
+    if ending == "cpp":
+        # Without what includes it, a test is a program that has nothing of it.
+        included = re.compile(rf'^\s*#\s*include\s*["<](?:[^">\n]*/)?{re.escape(last.rpartition(".")[0])}\.\w+[">]', re.M)
+        return lambda name: False, lambda text, _: bool(included.search(text))
+    stem = _stem(path)
+    wanted = re.compile("|".join((_absolute(path), _relative(stem))), re.MULTILINE)
+    return lambda name: name.rpartition("/")[2] in (f"test_{stem}.py", f"{stem}_test.py"), lambda text, _: bool(
+        wanted.search(text)
+    )
+
+
+def _package(path: str, files: Iterable[str]) -> list[str]:
+    manifests = [one for one in files if one.rpartition("/")[2] == "Cargo.toml"]
+    above = [one for one in manifests if path.startswith(one.removesuffix("Cargo.toml"))]
+    return sorted(above, key=len)[-1:]
+
+
+def _spoken(tests: Sequence[str], said: str) -> frozenset[str]:
+    """Those that what was said names: with all of their folders that it says, so that of two of a name one is meant."""
+    found: set[str] = set()
+    for place in list(dict.fromkeys(_PLACE.findall(said)))[:MOST_READ]:
+        plain = place.replace("\\", "/").removeprefix("./")
+        whole = [name for name in tests if f"/{plain}".endswith(f"/{name}")]
+        part = [name for name in tests if f"/{name}".endswith(f"/{plain}")]
+        # From elsewhere, such as a container.
+        last = [name for name in tests if name.rpartition("/")[2] == plain.rpartition("/")[2]]
+        found.update([max(whole, key=len)] if whole else part or (last if len(last) == 1 else ()))
+    return frozenset(found)
 
 
 def _stem(path: str) -> str:
@@ -84,14 +143,15 @@ def _relative(stem: str) -> str:
 def judged(runs: CoveringRuns, trace: str = "") -> Check:
     """What a change is worth by these tests. One that failed before does not count against it, one that passed before does.
 
-    trace: what the request is about. Where it is the failure of one of these tests, something has to pass that failed.
+    trace: what the request is about. Where it is the failure of some of these tests, one of them has to pass: of those that it
+    names, where it names any; else of those in a file that it names.
     """
     before, after = frozenset(runs.before_passed), frozenset(runs.after_passed)
     broken, mended = sorted(before - after), sorted(after - before)
     still = [one for one in runs.after_failed if one not in before]
     if broken:
         note, result = f"It breaks {_tests(len(broken))} that passed before: {_named(broken)}.", "failed"
-    elif not mended and (asked := [one for one in still if _file(one) and _file(one) in trace]):
+    elif (asked := _asked(still, mended, trace)) is not None:
         note, result = f"What was asked about still fails: {_named(asked)}.", "failed"
     elif not after:
         many = len(still) != 1
@@ -108,6 +168,14 @@ def judged(runs: CoveringRuns, trace: str = "") -> Check:
         )
         note, result = " ".join(parts) + (f"; {len(still)} failed before and still do." if still else "."), "passed"
     return Check.model_validate({"name": "tests", "result": result, "note": note, "runs": runs})
+
+
+def _asked(still: Sequence[str], mended: Sequence[str], trace: str) -> list[str] | None:
+    """What a trace is the failure of, if nothing of it is mended."""
+    here = [one for one in (*still, *mended) if _file(one) and _file(one) in trace]
+    words = frozenset(_NAME.findall(trace))
+    asked = [one for one in here if _name(one) in words] or here
+    return None if not asked or any(one in asked for one in mended) else asked
 
 
 NONE_RAN: Final = "The tests that cover it were started, but none ran."

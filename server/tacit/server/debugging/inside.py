@@ -8,7 +8,7 @@ from typing import Final
 WORKSPACE: Final = "/workspace"
 """Where the copy of the workspace is bound, read-only."""
 
-_COPY: Final = """
+COPY: Final = """
 import json, os, shutil, signal, subprocess, sys, time
 import xml.etree.ElementTree as tree
 
@@ -45,7 +45,7 @@ def run(command):
         say(problem="they ended without a result")
 """
 
-PYTHON: Final = f"""{_COPY}
+PYTHON: Final = f"""{COPY}
 ways = os.pathsep.join([root, os.path.join(root, "src"), os.path.join(root, "lib")])
 environment = {{
     "PATH": os.path.dirname(told["program"]) + ":/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LC_ALL": "C.UTF-8",
@@ -76,7 +76,7 @@ else:
 say(passed=passed, failed=failed, seconds=time.monotonic() - began, readable=has_pytest)
 """
 
-NODE: Final = f"""{_COPY}
+NODE: Final = f"""{COPY}
 environment = {{
     "PATH": os.path.dirname(told["program"]) + ":/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LC_ALL": "C.UTF-8",
     "TMPDIR": "/tmp", "CI": "1", "NODE_ENV": "test",

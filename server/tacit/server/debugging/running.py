@@ -10,7 +10,6 @@ import re
 import secrets
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,17 +21,16 @@ from typing import Any, Final
 from tacit.protocol.debugging import Check, CoveringRuns, DebugRequest
 from tacit.protocol.plain_text import visible
 from tacit.protocol.redaction import redact
-from tacit.sandbox.walls import SYSTEM, Limits, interpreter, limiting, missing, wrapped
+from tacit.sandbox.walls import SYSTEM, Limits, limiting, missing, wrapped
 from tacit.server.debugging import covering
-from tacit.server.debugging.inside import NODE, PYTHON, UNITTEST, WORKSPACE
+from tacit.server.debugging.inside import WORKSPACE
 from tacit.server.debugging.shadow import visible_files
+from tacit.server.debugging.toolchains import ENVIRONMENTS, TOOLCHAINS
 
 OFF: Final = "The tests were not run: `debugRunTests` is off."
 LIMITS: Final = Limits(cpu_seconds=120, memory=4 << 30, file_bytes=64 << 20, open_files=512, processes=128, reserved=False)
-ROOM: Final = 256 << 20
-"""Bytes of the writable copy inside, and of /tmp there."""
 SECONDS: Final = 60.0
-"""For one run of the tests."""
+"""For whoever does not say how long a check may take."""
 LEAST_SECONDS: Final = 5.0
 """With less time left none is begun."""
 STARTING: Final = 20.0
@@ -45,13 +43,11 @@ MOST_BYTES: Final = 64 << 20
 LARGEST: Final = 8 << 20
 MOST_OUTPUT: Final = 1_000_000
 MOST_TESTS: Final = 500
-PYTHON_LANGUAGES: Final = ("python",)
-NODE_LANGUAGES: Final = ("javascript", "javascriptreact", "typescript", "typescriptreact")
-ENVIRONMENTS: Final = (".venv", "venv", "env")
 INSTALLED: Final = (*ENVIRONMENTS, "node_modules")
 """Not copied: what of them is needed is bound."""
+BUILT: Final = ("target",)
+"""Not copied either: it is built anew."""
 _PARAMETERS: Final = re.compile(r"\[.*\]$", re.DOTALL)
-_PYTHON: Final = re.compile(r"python3?(\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +93,11 @@ class CoveringTests:
             if not tests:
                 return "No test was found that covers it."
             if self._before is None:
-                self._before = await _run(copy, root, request.path, self.text, tests, until)
+                self._before = await _run(copy, root, request, self.text, tests, until)
             before = self._before
             if isinstance(before, str):
                 return before
-            after = await _run(copy, root, request.path, changed, tests, until, before.seconds)
+            after = await _run(copy, root, request, changed, tests, until, before.seconds)
             if after == LATE and before.passed:
                 return Check(name="tests", result="failed", note="With it the tests that cover it do not end any more.")
             if isinstance(after, str):
@@ -129,8 +125,8 @@ _TOO_LONG: Final = "The tests that cover it had not ended in time."
 def _not_here(request: DebugRequest) -> str:
     if not request.run_tests:
         return OFF
-    if request.language not in (*PYTHON_LANGUAGES, *NODE_LANGUAGES):
-        return f"The tests were not run: only those of Python, JavaScript and TypeScript are, not of {request.language}."
+    if request.language not in TOOLCHAINS:
+        return f"The tests were not run: those of {request.language} are not."
     if not request.whole or not request.workspace:
         return "The tests were not run: they need the whole file and its workspace."
     if covering.is_test(request.path):
@@ -152,7 +148,7 @@ def _copy(root: Path, path: str, copy: Path) -> list[str] | str:
     names: list[str] = []
     size = 0
     for parts, source in islice(visible_files(root, tuple(path.split("/"))), MOST_FILES + 1):
-        if parts[0] in INSTALLED:
+        if parts[0] in INSTALLED or (parts[0] in BUILT and (root / parts[0] / "CACHEDIR.TAG").is_file()):
             continue
         length = Path(source).stat().st_size
         size += length
@@ -178,72 +174,31 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def python_of(root: Path) -> tuple[str, list[str]]:
-    """(the Python that the workspace's tests run with, what has to be bound for it): its environment's, else the system's.
-
-    Only what is a Python for certain is bound: where an environment's link leads is the workspace's word.
-    """
-    for name in ENVIRONMENTS:
-        folder = root / name
-        program = folder / "bin" / "python"
-        if folder.is_symlink() or not (folder / "pyvenv.cfg").is_file() or not program.exists():
-            continue
-        real = Path(os.path.realpath(program))
-        prefix = real.parent.parent
-        if _PYTHON.fullmatch(real.name) and real.parent.name == "bin" and any((prefix / "lib").glob("python3.*/os.py")):
-            return str(program), [str(folder), *([] if _of_system(prefix) else _parts(prefix))]
-    found = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")
-    return found or interpreter(), []
-
-
-def _of_system(path: Path) -> bool:
-    return any(path.is_relative_to(one) for one in (*SYSTEM, sys.base_prefix))
-
-
-def _parts(prefix: Path) -> list[str]:
-    """What a runtime needs of where it is installed, which may be `~/.local` or a home: nothing else of that is bound."""
-    return [str(prefix / name) for name in ("bin", "lib", "lib64") if (prefix / name).is_dir()]
-
-
-def node_of(root: Path) -> tuple[str, list[str]]:
-    """(Node, what has to be bound for it and for the packages that are installed in the workspace); empty: there is none."""
-    found = shutil.which("node")
-    if found is None:
-        return "", []
-    real = Path(os.path.realpath(found))
-    prefix, packages = real.parent.parent, root / "node_modules"
-    binds = [str(packages)] if packages.is_dir() and not packages.is_symlink() else []
-    if _of_system(prefix):
-        return str(real), binds
-    certain = real.name == "node" and (prefix / "include" / "node" / "node.h").is_file()
-    return (str(real), [*binds, *_parts(prefix)]) if certain else ("", [])
-
-
 async def _run(
-    copy: Path, root: Path, path: str, text: str, tests: Sequence[str], until: float, usual: float | None = None
+    copy: Path, root: Path, request: DebugRequest, text: str, tests: Sequence[str], until: float, usual: float | None = None
 ) -> Ran | str:
     """usual: seconds that they take; LATE: it was much more this time."""
+    chain = TOOLCHAINS[request.language]
     left = until - asyncio.get_running_loop().time() - STARTING / 4
-    seconds = min(SECONDS, left)
+    seconds = min(chain.seconds, left)
     if seconds < LEAST_SECONDS:
         return _HURRY
     patience = seconds if usual is None else min(seconds, MANY_TIMES * usual + SLOWER)
-    script = not path.endswith((".py", ".pyi"))
-    program, binds = await asyncio.to_thread(node_of if script else python_of, root)
-    if not program:
-        return "The tests were not run: Node is not installed."
+    tool = await asyncio.to_thread(chain.find, root)
+    if isinstance(tool, str):
+        return f"The tests were not run: {tool} is not installed."
     mark = secrets.token_hex(16)
     told = {
-        "root": str(root), "path": path, "text": text, "program": program, "files": list(tests), "seconds": patience,
-        "unittest": UNITTEST, "mark": mark,
+        "root": str(root), "path": request.path, "text": text, "program": tool.program, "files": list(tests), "seconds": patience,
+        "mark": mark, **tool.told,
     }  # fmt: skip
     # vitest looks its own machine up before it starts.
     hosts = copy.parent / "hosts"
     await asyncio.to_thread(hosts.write_text, "127.0.0.1 localhost\n")
     hosts.chmod(0o644)
-    inner = {WORKSPACE: str(copy), "/etc/hosts": str(hosts), **{one: one for one in binds if Path(one).is_relative_to(root)}}
-    outer = [one for one in binds if one not in inner]
-    command = wrapped(limiting(LIMITS) + (NODE if script else PYTHON), outer, ROOM, work=str(root), within=inner)
+    inner = {WORKSPACE: str(copy), "/etc/hosts": str(hosts), **{one: one for one in tool.binds if Path(one).is_relative_to(root)}}
+    outer = [one for one in tool.binds if one not in inner]
+    command = wrapped(limiting(LIMITS) + chain.inside, outer, chain.room, work=str(root), within=inner)
     answer = await _said(command, json.dumps(told).encode(), patience + STARTING, mark)
     if answer is None:
         return "The tests were not run: the sandbox did not answer."
