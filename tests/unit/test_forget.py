@@ -16,12 +16,13 @@ from test_adapters import BASE, FakeEngine, write
 from typer.testing import CliRunner
 
 from tacit.cli.commands import build
+from tacit.cli.forget import _empty_refused
 from tacit.protocol.adapters import RunRequest
 from tacit.protocol.errors import BadRequest, Conflict
 from tacit.protocol.events import Event, Settled, Suggested, TextSnapshot, new_id
 from tacit.protocol.forgetting import ForgetRequest
 from tacit.protocol.home import Home
-from tacit.protocol.remote import remote_of
+from tacit.protocol.remote import checked, outbox_of, remote_of
 from tacit.server.adapters import Adapters
 from tacit.server.forgetting import LEFT_TO_DO, finish, forget
 from tacit.server.ingest import store_events
@@ -286,3 +287,13 @@ def test_it_asks_first_and_a_no_erases_nothing(home: Home) -> None:
     assert refused.exists() and remote_of(home) is None
     for wrong in (["--all", "--project", "abc"], ["--json"], ["--since", "yesterday or so"]):
         assert isinstance(CliRunner().invoke(app, ["forget", *wrong]).exception, BadRequest), wrong
+
+
+def test_what_no_server_took_goes_from_every_outbox(home: Home) -> None:
+    """Of this machine's own server and of a team's; events that wait stay: the server that they are for looks at them."""
+    for folder in (home.outbox, outbox_of(home, checked("https://tacit.example.com", "x"))):
+        folder.mkdir(parents=True)
+        for name in ("a.refused", "b.refused", "waits.jsonl"):
+            (folder / name).touch()
+    assert _empty_refused(home.outbox) == 4
+    assert {path.name for path in home.outbox.rglob("*.*")} == {"waits.jsonl"}

@@ -9,6 +9,7 @@ from rich.console import Console
 from tacit.cli.serving import _load_words, _say_status
 from tacit.protocol.adapters import ProjectInfo, ServerLoad, ServerStatus
 from tacit.protocol.completion import Timings
+from tacit.protocol.errors import EngineUnavailable, Refused
 from tacit.server.load import RECENT, Load, percentile
 from tacit.server.metrics import Metrics
 from tacit.server.runs import DAY_MS, share_of_day
@@ -83,15 +84,25 @@ def test_what_the_cache_had_is_counted_once_and_goes_on_after_a_restart_of_the_e
     assert counted.load.told(0).prefix_cache_hits == 300 / 1250
 
 
-def test_swaps_and_the_queue_reach_prometheus_and_the_status_alike() -> None:
+async def swap(error: Exception | None) -> str:
+    if error is not None:
+        raise error
+    return "name"
+
+
+async def test_swaps_and_the_queue_reach_prometheus_and_the_status_alike() -> None:
     metrics = Metrics()
-    for outcome in ("done", "done", "refused"):
-        metrics.swapped(outcome)  # type: ignore[arg-type]
+    for error in (None, None, Refused("Damaged."), EngineUnavailable("Gone.")):
+        if error is None:
+            assert await metrics.swapping(swap(None)) == "name"
+        else:
+            with pytest.raises(type(error)):
+                await metrics.swapping(swap(error))
     with metrics.load.asked(), metrics.load.asked() as begun:
         begun()
         metrics.queue(3)
     told = metrics.load.told(0)
-    assert (told.swaps_done, told.swaps_refused, told.swaps_failed) == (2, 1, 0)
+    assert (told.swaps_done, told.swaps_refused, told.swaps_failed) == (2, 1, 1)
     assert 'tacit_adapter_swaps_total{outcome="done"} 2.0' in metrics.text().decode()
     found = [value(metrics, f"tacit_{name}") for name in ("waiting", "answering", "waiting_turns")]
     assert found == [1, 1, 3]

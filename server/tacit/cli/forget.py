@@ -83,7 +83,7 @@ async def _forget(socket: Path, asked: "ForgetRequest") -> "Forgotten":
 
 def _empty_refused(outbox: Path) -> int:
     """Remove what no server would take, of whatever time it is: nobody else looks after it. Returns how many files."""
-    found = list(outbox.glob("*.refused"))
+    found = list(outbox.rglob("*.refused"))
     for path in found:
         path.unlink(missing_ok=True)
     return len(found)

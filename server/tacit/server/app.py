@@ -51,7 +51,6 @@ from tacit.server.forgetting import forget
 from tacit.server.hosting import Host
 from tacit.server.idle import Idle
 from tacit.server.ingest import store_events
-from tacit.server.load import Swap
 from tacit.server.metrics import Metrics
 from tacit.server.replay import text_at, texts_at
 from tacit.server.runs import Runs
@@ -242,12 +241,12 @@ def _runs_and_adapters(app: FastAPI, parts: Parts) -> None:
     @app.post("/v1/adapters/{name}/promote", response_model=AdapterInfo)
     async def promote(name: str) -> Response:
         """Verify, load, probe, move the alias; 422: refused, the old one keeps serving."""
-        return _json(await _swapping(parts, parts.adapters.promote(name)))
+        return _json(await parts.metrics.swapping(parts.adapters.promote(name)))
 
     @app.post("/v1/adapters/{name}/canary", response_model=CanaryInfo)
     async def try_out(name: str) -> Response:
         """Verify, load, probe, and let it be a shadow, then answer a share of its project's sessions; 422: refused."""
-        return _json(await _swapping(parts, parts.adapters.try_out(name)))
+        return _json(await parts.metrics.swapping(parts.adapters.try_out(name)))
 
     @app.get("/v1/canaries", response_model=list[CanaryInfo])
     async def canaries() -> Response:
@@ -282,7 +281,7 @@ def _runs_and_adapters(app: FastAPI, parts: Parts) -> None:
     @app.post("/v1/rollback")
     async def rollback(project: str = Query(max_length=64), task: Task = "completion") -> dict[str, str]:
         """Withdraw the canary if there is one; else serve what served before."""
-        return {"policy_version": await _swapping(parts, parts.adapters.rollback(project, task))}
+        return {"policy_version": await parts.metrics.swapping(parts.adapters.rollback(project, task))}
 
 
 def _state(app: FastAPI, parts: Parts) -> None:
@@ -394,19 +393,6 @@ async def _load(parts: Parts) -> ServerLoad:
         service, _ = parts.host.service()
         parts.metrics.prefix_cache(await service.prefix_cache())
     return parts.metrics.load.told(await parts.runs.training_share())
-
-
-async def _swapping(parts: Parts, swap: Coroutine[Any, Any, T]) -> T:
-    outcome: Swap = "failed"
-    try:
-        result = await swap
-        outcome = "done"
-        return result
-    except errors.Refused:
-        outcome = "refused"
-        raise
-    finally:
-        parts.metrics.swapped(outcome)
 
 
 async def _watched(parts: Parts, policy: str, work: Coroutine[Any, Any, T]) -> T:

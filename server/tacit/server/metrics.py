@@ -1,11 +1,15 @@
 """What is counted, for Prometheus. Pure in-memory counters; one registry per server, so that tests do not share them."""
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from tacit.protocol.completion import Timings
+from tacit.protocol.errors import Refused
 from tacit.server.load import Load, Swap
+
+T = TypeVar("T")
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -87,9 +91,19 @@ class Metrics:
         self.cache_asked.inc(asked)
         self.cache_hits.inc(hits)
 
-    def swapped(self, outcome: Swap) -> None:
-        self.swaps.labels(outcome).inc()
-        self.load.swaps[outcome] += 1
+    async def swapping(self, swap: Coroutine[Any, Any, T]) -> T:
+        """A promotion, a canary's beginning or a rollback, counted by how it ends."""
+        outcome: Swap = "failed"
+        try:
+            result = await swap
+            outcome = "done"
+            return result
+        except Refused:
+            outcome = "refused"
+            raise
+        finally:
+            self.swaps.labels(outcome).inc()
+            self.load.swaps[outcome] += 1
 
     def queue(self, turns: int) -> None:
         """turns: of a team's requests, those whose turn has not come."""
