@@ -17,6 +17,7 @@ from tacit.protocol.adapters import ADAPTER_FILES, MANIFEST, Probe
 from tacit.protocol.errors import Conflict, EngineUnavailable, NotFound, Refused, StorageFull
 from tacit.protocol.fim import QWEN
 from tacit.protocol.home import Home
+from tacit.server import history
 from tacit.server.adapters import Adapters
 from tacit.server.engine.interface import Drawn, DrawStats, Sampling
 from tacit.server.settings import Settings
@@ -224,11 +225,11 @@ async def test_a_full_disk_leaves_the_old_one(home: Home, store: Store, monkeypa
     old, new = write(home, 1), write(home, 2)
     await adapters.promote(old)
 
-    async def full(*_: object) -> None:
+    def full(*_: object) -> None:
         raise StorageFull("full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(adapters, "_record", full)
+        patched.setattr(history, "record", full)
         with pytest.raises(StorageFull):
             await adapters.promote(new)
     assert policy(adapters) == old and engine.loaded() == {old}

@@ -13,6 +13,7 @@ from tacit.learner.gate import Check, tried_on
 from tacit.protocol.adapters import CanaryJudgement
 from tacit.protocol.errors import Conflict, EngineUnavailable, NotFound, Refused, StorageFull
 from tacit.protocol.home import Home
+from tacit.server import canary
 from tacit.server.adapters import Adapters
 from tacit.server.canary import MOST_FAILURES, chosen
 from tacit.server.settings import Settings
@@ -249,11 +250,11 @@ async def test_a_full_disk_starts_none(home: Home, store: Store, monkeypatch: py
     adapters = await attached(home, store, engine)
     name = write(home, 1)
 
-    async def full(*_: object) -> None:
+    def full(*_: object) -> None:
         raise StorageFull("full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(adapters, "_record", full)
+        patched.setattr(canary, "keep", full)
         with pytest.raises(StorageFull):
             await adapters.try_out(name)
     assert {*routes(adapters).values()} == {"base"} and not engine.loaded()

@@ -42,12 +42,11 @@ from tacit.protocol.adapters import (
 )
 from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context, PromptSize, Task
 from tacit.protocol.events import EventAck, EventBatch, SuggestionRecord, TextAt
-from tacit.protocol.forgetting import ForgetRequest, Forgotten
 from tacit.protocol.home import Home
+from tacit.server import forgetting
 from tacit.server.adapters import Adapters
 from tacit.server.debugging import routes as debugging
 from tacit.server.export import export, project_infos, record_of
-from tacit.server.forgetting import forget
 from tacit.server.hosting import Host
 from tacit.server.idle import Idle
 from tacit.server.ingest import store_events
@@ -94,7 +93,6 @@ class Parts:
     listening: str = ""
     """HOST:PORT on which a team is answered; empty: on none."""
     idle: Idle = field(default_factory=Idle)
-    forgetting: asyncio.Lock = field(default_factory=asyncio.Lock)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     requests: int = 0
 
@@ -107,6 +105,7 @@ def make_app(parts: Parts) -> FastAPI:
     _runs_and_adapters(app, parts)
     _state(app, parts)
     team.add_routes(app, parts.users)
+    forgetting.add_routes(app, parts.home, parts.store, parts.adapters)
     return app
 
 
@@ -195,12 +194,6 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
         user = asker(request)
         name, owner = scope.project_of(user, project), owner_of(user)
         return await parts.store.read(lambda session: texts_at(session, name, at, owner))
-
-    @app.post("/v1/forget", response_model=Forgotten)
-    async def erase(body: ForgetRequest) -> Response:
-        """Erase what is recorded within these bounds and what was made of it; answered when no file holds it any more."""
-        async with parts.forgetting:
-            return _json(await forget(parts.home, parts.store, parts.adapters, body))
 
 
 def _runs_and_adapters(app: FastAPI, parts: Parts) -> None:

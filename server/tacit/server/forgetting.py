@@ -11,6 +11,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastapi import FastAPI, Response
 from sqlmodel import Session, col, select
 
 from tacit.protocol.adapters import ADAPTER_NAME, SHARED, UNDER_WAY, Manifest
@@ -57,6 +58,17 @@ class Trace:
         if self.earliest_ms is None or milliseconds(manifest.created_at) < self.earliest_ms:
             return False
         return not self.projects or not self.projects.isdisjoint(manifest.projects or (manifest.project,))
+
+
+def add_routes(app: FastAPI, home: Home, store: Store, adapters: Adapters) -> None:
+    one = asyncio.Lock()
+
+    @app.post("/v1/forget", response_model=Forgotten)
+    async def erased(body: ForgetRequest) -> Response:
+        """Erase what is recorded within these bounds and what was made of it; answered when no file holds it any more."""
+        async with one:
+            answer = await forget(home, store, adapters, body)
+        return Response(answer.model_dump_json(), media_type="application/json")
 
 
 async def forget(home: Home, store: Store, adapters: Adapters, asked: ForgetRequest) -> Forgotten:
