@@ -152,10 +152,9 @@ class Session:
 
     async def _settle(self) -> None:
         self._completion.interrupt()
-        self.debugging.works.stop()
         self._gatherer.end()
         self._feedback.end()
-        await self.debugging.reruns.end()
+        await self.debugging.end()
         await self._journal.end()
         await self._delivery.finish(LAST_DELIVERY_S)
         if not await asyncio.to_thread(self._outbox.close, 5.0):

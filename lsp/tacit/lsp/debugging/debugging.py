@@ -97,6 +97,11 @@ class Debugging:
     def closed(self, uri: str) -> None:
         self._problems.closed(uri)
 
+    async def end(self) -> None:
+        """The session ends."""
+        self.works.stop()
+        await self.reruns.end()
+
     def knows(self, suggestion_id: str) -> bool:
         return suggestion_id in self._mine
 
