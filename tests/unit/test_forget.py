@@ -270,8 +270,31 @@ async def test_everything_leaves_not_even_the_show_policy(home: Home, store: Sto
     await store_events(store, [suggested(), snapshot("x", "q")])
     await forget(home, store, adapters, ForgetRequest(project="p"))
     assert home.show_policy.exists()
+    # Of a time: something may be left, and stays.
+    await forget(home, store, adapters, ForgetRequest(until=second(-9)))
+    assert home.show_policy.exists()
     await forget(home, store, adapters, ForgetRequest())
     assert not home.show_policy.exists() and await store.read(count_events) == 0
+
+
+@pytest.mark.parametrize("asked", [ForgetRequest(user="nobody"), ForgetRequest(since=second(500))])
+async def test_where_nothing_was_recorded_nothing_goes(
+    home: Home, store: Store, adapters: Adapters, asked: ForgetRequest
+) -> None:
+    await store_events(store, [suggested()])
+    run = await Runs(home, store).start(RunRequest(project="p", pid=os.getpid()), "base")
+    report = home.runs / run.id / "report.md"
+    report.parent.mkdir(parents=True)
+    report.write_text("What a night learned.")
+
+    def end(session: Session) -> None:
+        _end(session, run.id)
+        session.exec(select(RunRow)).one().message = "It said so."
+
+    await store.write(end)
+    assert (await forget(home, store, adapters, asked)).suggestions == 0
+    assert report.exists()
+    assert await store.read(lambda session: session.exec(select(RunRow.message)).one()) == "It said so."
 
 
 def test_it_asks_first_and_a_no_erases_nothing(home: Home) -> None:

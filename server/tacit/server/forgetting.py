@@ -37,27 +37,29 @@ LEFTOVERS = ".publishing-"
 class Trace:
     """Where what was erased may have gone."""
 
-    projects: frozenset[str]
-    """Whose it was; empty: anybody's."""
+    projects: frozenset[str] | None
+    """Whose it was; None: anybody's; empty: nobody's, nothing was there."""
     earliest_ms: int | None
     """Nothing that was made before it can know of it. None: nothing was erased now."""
     everything: bool
     """Nothing at all is to be left."""
 
     def to_json(self) -> str:
-        return json.dumps({"projects": sorted(self.projects), "earliest_ms": self.earliest_ms, "everything": self.everything})
+        projects = None if self.projects is None else sorted(self.projects)
+        return json.dumps({"projects": projects, "earliest_ms": self.earliest_ms, "everything": self.everything})
 
     @classmethod
     def from_json(cls, text: str) -> "Trace":
         found = json.loads(text)
-        return cls(frozenset(found["projects"]), found["earliest_ms"], bool(found["everything"]))
+        projects = None if found["projects"] is None else frozenset(found["projects"])
+        return cls(projects, found["earliest_ms"], bool(found["everything"]))
 
     def may_be_in(self, manifest: Manifest) -> bool:
         """An adapter that has learned from these projects since has held out, drawn with or been judged by what it did not
         train on: its report may quote it."""
         if self.earliest_ms is None or milliseconds(manifest.created_at) < self.earliest_ms:
             return False
-        return not self.projects or not self.projects.isdisjoint(manifest.projects or (manifest.project,))
+        return self.projects is None or not self.projects.isdisjoint(manifest.projects or (manifest.project,))
 
 
 def add_routes(app: FastAPI, home: Home, store: Store, adapters: Adapters) -> None:
@@ -118,22 +120,24 @@ async def finish(home: Home, store: Store, adapters: Adapters) -> None:
 
 
 def _trace(bounds: Bounds, erased: Erased) -> Trace:
-    everything = not bounds.project and bounds.owner is None and bounds.since_ms == 0
-    projects = frozenset() if everything else erased.projects | ({bounds.project} - {""})
+    from_the_start = bounds.since_ms == 0
+    anybodys = not bounds.project and bounds.owner is None and from_the_start
+    projects = None if anybodys else erased.projects | ({bounds.project} - {""})
     # Without a beginning also what retention has deleted since is meant.
-    earliest = 0 if (bounds.since_ms == 0 and projects) or everything else erased.earliest_ms
-    return Trace(projects, earliest, everything)
+    earliest = 0 if from_the_start and (projects is None or projects) else erased.earliest_ms
+    return Trace(projects, earliest, anybodys and bounds.until_ms == FOREVER)
 
 
 def _both(one: Trace, other: Trace) -> Trace:
     earliest = [found for found in (one.earliest_ms, other.earliest_ms) if found is not None]
-    everything = one.everything or other.everything
-    projects = frozenset() if everything else one.projects | other.projects
-    return Trace(projects, min(earliest, default=None), everything)
+    projects = None if one.projects is None or other.projects is None else one.projects | other.projects
+    return Trace(projects, min(earliest, default=None), one.everything or other.everything)
 
 
 def _of_run(trace: Trace, project: str) -> bool:
-    return not trace.projects or project == SHARED or project in trace.projects
+    if trace.projects is None:
+        return True
+    return bool(trace.projects) and (project == SHARED or project in trace.projects)
 
 
 async def _erase_traces(
