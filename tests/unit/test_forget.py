@@ -24,10 +24,11 @@ from tacit.protocol.forgetting import ForgetRequest
 from tacit.protocol.home import Home
 from tacit.protocol.remote import checked, outbox_of, remote_of
 from tacit.server.adapters import Adapters
-from tacit.server.forgetting import LEFT_TO_DO, finish, forget
+from tacit.server.forgetting import finish, forget
 from tacit.server.ingest import store_events
 from tacit.server.runs import Runs
 from tacit.server.settings import Settings
+from tacit.server.store.erasing import LEFT_TO_DO
 from tacit.server.store.store import Store, count_events
 from tacit.server.store.tables import EventRow, RunRow, TextBlobRow
 
@@ -226,11 +227,15 @@ async def test_a_server_killed_in_between_goes_on_at_its_next_start(
         await forget(home, store, adapters, ForgetRequest(project="p"))
     assert await store.get(LEFT_TO_DO) and (home.adapters / name).exists()
     assert holding(home.root, "CANARY-one")
+    # A run would go on from what is to go, in a folder that goes with it.
+    with pytest.raises(Conflict, match="forgotten"):
+        await Runs(home, store).start(RunRequest(project="p", pid=os.getpid()), name)
     # The next server: nothing is loaded yet.
     fresh = Adapters(home, Settings(), store)
     await finish(home, store, fresh)
     assert not (home.adapters / name).exists() and holding(home.root, "CANARY-one") == set()
     assert not await store.get(LEFT_TO_DO)
+    await Runs(home, store).start(RunRequest(project="p", pid=os.getpid()), "base")
     await fresh.attach(FakeEngine(), BASE)
     assert fresh.policy("p", "completion") == "base" and not fresh.notices
 

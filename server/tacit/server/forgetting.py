@@ -21,14 +21,12 @@ from tacit.protocol.home import Home
 from tacit.server import history, verifying
 from tacit.server.adapters import Adapters
 from tacit.server.runs import check_none_runs
-from tacit.server.store.erasing import FOREVER, Bounds, Erased, erase, erased_ids
+from tacit.server.store.erasing import FOREVER, LEFT_TO_DO, Bounds, Erased, erase, erased_ids
 from tacit.server.store.store import Store, milliseconds, set_value, value
 from tacit.server.store.tables import AdapterRow, RunRow
 
 log = logging.getLogger(__name__)
 
-LEFT_TO_DO = "forgetting"
-"""Key of the note in the store; its value is empty when nothing is."""
 LEFTOVERS = ".publishing-"
 """Of a learner that was killed while it published."""
 

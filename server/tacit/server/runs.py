@@ -17,6 +17,7 @@ from tacit.protocol.errors import BadRequest, Conflict, NotFound
 from tacit.protocol.events import new_id
 from tacit.protocol.home import Home
 from tacit.server.processes import process_start
+from tacit.server.store.erasing import LEFT_TO_DO
 from tacit.server.store.store import Store, milliseconds, moment, set_value, value
 from tacit.server.store.tables import RunRow
 
@@ -30,13 +31,20 @@ class Runs:
         self._store = store
 
     async def start(self, request: RunRequest, parent: str) -> RunInfo:
-        """Claim the slot. parent: the policy_version that serves the project now. Conflict names the run that has it."""
+        """Claim the slot. parent: the policy_version that serves the project now. Conflict names the run that has it, or
+        says that something is being forgotten."""
         began = process_start(request.pid)
         if not began:
             raise BadRequest(f"There is no process {request.pid}.", mend="Give the pid of the learner.")
         highest = _highest_on_disk(self._home.adapters, adapter_stem(request.project, request.task))
 
         def claim(session: Session) -> RunInfo:
+            if value(session, LEFT_TO_DO):
+                # Its parent may be about to go, and its folder would.
+                raise Conflict(
+                    "What was forgotten is not erased from every file yet.",
+                    mend="Wait for it; where that failed, restart Tacit or say `tacit forget` again.",
+                )
             if (other := _living(session)) is not None:
                 raise Conflict(
                     f"Run {other.id} ({other.trigger}, project {other.project}) is under way in process {other.pid}"

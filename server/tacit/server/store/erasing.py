@@ -16,6 +16,8 @@ from sqlmodel import Session, col, delete, select
 from tacit.protocol.errors import Conflict
 from tacit.server.store.tables import ErasedRow, ErasureRow, EventRow, SuggestionRow, TextBlobRow, TextRow
 
+LEFT_TO_DO = "forgetting"
+"""Key of the store's note of what is not erased yet; its value is empty when nothing is."""
 FOREVER = 2**62
 """Clocks of sessions may be ahead."""
 
