@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from tacit.cli.commands import build
 from tacit.cli.forget import _empty_refused
 from tacit.protocol.adapters import RunRequest
-from tacit.protocol.errors import BadRequest, Conflict
+from tacit.protocol.errors import BadRequest, Conflict, StorageFull
 from tacit.protocol.events import Event, Settled, Suggested, TextSnapshot, new_id
 from tacit.protocol.forgetting import ForgetRequest
 from tacit.protocol.home import Home
@@ -178,6 +178,7 @@ async def test_nothing_that_was_erased_is_left_in_a_file(home: Home, store: Stor
         f"runs/unknown/{name}.json",
         f"adapters/.publishing-x/{name}",
         f"cache/lora/{name}-ab.gguf",
+        "cache/lora/candidate-x-ab.gguf",
     ]
     for place in places:
         (home.root / place).parent.mkdir(parents=True, exist_ok=True)
@@ -238,6 +239,29 @@ async def test_a_server_killed_in_between_goes_on_at_its_next_start(
     await Runs(home, store).start(RunRequest(project="p", pid=os.getpid()), "base")
     await fresh.attach(FakeEngine(), BASE)
     assert fresh.policy("p", "completion") == "base" and not fresh.notices
+
+
+async def test_a_full_disk_keeps_no_server_from_starting(
+    home: Home, store: Store, adapters: Adapters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To write a database anew takes as much room again: what is left to do is said, and done when there is room."""
+    mine = suggested()
+    await store_events(store, [mine])
+    name = learned(home, 1, [mine.suggestion_id])
+    await adapters.promote(name)
+
+    async def full(self: Store) -> None:
+        raise StorageFull("The disk is full.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "erase_traces", full)
+        with pytest.raises(StorageFull):
+            await forget(home, store, adapters, ForgetRequest(project="p"))
+        await finish(home, store, Adapters(home, Settings(), store))
+    assert "The disk is full." in store.notice and await store.get(LEFT_TO_DO)
+    assert not (home.adapters / name).exists()
+    await finish(home, store, Adapters(home, Settings(), store))
+    assert not await store.get(LEFT_TO_DO)
 
 
 async def test_a_request_that_uses_such_an_adapter_ends_before_its_files_go(home: Home, store: Store, adapters: Adapters) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,7 +99,8 @@ async def forget(home: Home, store: Store, adapters: Adapters, asked: ForgetRequ
         return erased, trace
 
     erased, trace = await store.write(delete)
-    withdrawn, removed, quarantined = await _erase_traces(home, store, adapters, trace, serving=True)
+    withdrawn, removed = await _take_out(home, store, adapters, trace, serving=True)
+    quarantined = await _erase_traces(home, store, trace, removed)
     log.info("%d suggestions, %d events and %d adapters were forgotten", erased.suggestions, erased.events, len(removed))
     return Forgotten(
         suggestions=erased.suggestions,
@@ -112,9 +114,18 @@ async def forget(home: Home, store: Store, adapters: Adapters, asked: ForgetRequ
 
 
 async def finish(home: Home, store: Store, adapters: Adapters) -> None:
-    """What a server that was killed has left to do. At the start, before anything serves."""
-    if left := await store.get(LEFT_TO_DO):
-        await _erase_traces(home, store, adapters, Trace.from_json(left), serving=False)
+    """What a server that was killed has left to do. At the start, before anything serves; the store's notice says what of it
+    cannot be done now, for want of room for instance: completions are answered all the same."""
+    if not (left := await store.get(LEFT_TO_DO)):
+        return
+    trace = Trace.from_json(left)
+    _, names = await _take_out(home, store, adapters, trace, serving=False)
+    try:
+        await _erase_traces(home, store, trace, names)
+    except (TacitError, OSError) as error:
+        log.error("what was forgotten is not erased from every file: %s", error)
+        said = f"What was forgotten is not erased from every file yet ({error}) Say `tacit forget` again, or restart Tacit."
+        store.notice = f"{store.notice} {said}".strip()
 
 
 def _trace(bounds: Bounds, erased: Erased) -> Trace:
@@ -138,10 +149,10 @@ def _of_run(trace: Trace, project: str) -> bool:
     return bool(trace.projects) and (project == SHARED or project in trace.projects)
 
 
-async def _erase_traces(
+async def _take_out(
     home: Home, store: Store, adapters: Adapters, trace: Trace, *, serving: bool
-) -> tuple[tuple[str, ...], tuple[str, ...], int]:
-    """Names of the adapters that were withdrawn, and removed; how many damaged databases went. Says when it is done."""
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the adapters that were withdrawn, and removed."""
     ids = await store.read(erased_ids)
     async with adapters.loading:
         # None is begun to be served meanwhile.
@@ -150,11 +161,16 @@ async def _erase_traces(
         for name in names:
             await adapters.remove(name)
     await store.write(lambda session: _forget_summaries(session, names))
+    return tuple(withdrawn), tuple(names)
+
+
+async def _erase_traces(home: Home, store: Store, trace: Trace, names: Sequence[str]) -> int:
+    """names: adapters that were removed. Returns how many damaged databases went. Says when it is done."""
     await asyncio.to_thread(_remove_leftovers, home, trace, names, await store.read(_projects_of_runs))
     quarantined = await asyncio.to_thread(_empty, home.root / "quarantine")
     await store.erase_traces()
     await store.put(LEFT_TO_DO, "")
-    return tuple(withdrawn), tuple(names), quarantined
+    return quarantined
 
 
 def tainted(adapters: Path, trace: Trace, erased: frozenset[str]) -> list[str]:
@@ -208,13 +224,16 @@ def _projects_of_runs(session: Session) -> dict[str, str]:
     return dict(session.exec(select(RunRow.id, RunRow.project)).all())
 
 
-def _remove_leftovers(home: Home, trace: Trace, names: list[str], projects: dict[str, str]) -> None:
+def _remove_leftovers(home: Home, trace: Trace, names: Sequence[str], projects: dict[str, str]) -> None:
     """Reports, samples and checkpoints of runs that may have read it; what killed learners left; what is made of adapters."""
     for folder in home.runs.iterdir() if home.runs.is_dir() else ():
         if folder.name not in projects or _of_run(trace, projects[folder.name]):
             shutil.rmtree(folder, ignore_errors=True)
     for folder in home.adapters.glob(f"{LEFTOVERS}*"):
         shutil.rmtree(folder, ignore_errors=True)
+    # Of a run whose server was killed while it tried the candidate.
+    for path in (home.cache / "lora").glob("candidate-*"):
+        path.unlink(missing_ok=True)
     for name in names:
         # The engine removes what it made of those that it has; others it may have had before.
         for path in home.cache.rglob(f"{name}-*"):
