@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 from test_ingest import rejected, suggested
 
-from tacit.protocol.adapters import RunRequest
+from tacit.protocol.adapters import SHARED, RunRequest
 from tacit.protocol.errors import SettingError
 from tacit.protocol.home import Home
+from tacit.server.adapters import Adapters
+from tacit.server.hosting import Host
 from tacit.server.ingest import store_events
+from tacit.server.resting import Resting
 from tacit.server.runs import Runs
 from tacit.server.schedule import ATTEMPT, MOST_UNENDED, UNENDED, Schedule, learner_command, missed, nightly_trigger
 from tacit.server.settings import Settings
 from tacit.server.store.store import Store
+from tacit.server.waiting import MOST_INTERRUPTIONS
 
 NEVER = Settings(nightly="0 3 31 2 *")
 NOWHERE = Home(Path("nowhere"))
@@ -68,13 +72,20 @@ def test_a_night_was_missed_if_its_time_lies_between() -> None:
     assert missed(trigger, three + 20_000 * hour, three) and not missed(trigger, three + hour / 2, three)
 
 
-async def _started(home: Home, store: Store, settings: Settings, script: str, **options: float) -> Schedule:
-    """A schedule whose learner is a script; it gets project and task as its argument."""
+def _resting(home: Home, store: Store, quiet: float = 0.0) -> Resting:
+    return Resting(Runs(home, store), Host(home, NEVER, Adapters(home, NEVER, store)), quiet=quiet)
 
-    def command(project: str, task: str) -> tuple[str, ...]:
-        return sys.executable, "-c", script, f"{project}/{task}"
 
-    schedule = Schedule(home, settings, store, Runs(home, store), command=command, **options)
+async def _started(
+    home: Home, store: Store, settings: Settings, script: str, resting: Resting | None = None, **options: float
+) -> Schedule:
+    """A schedule whose learner is a script; it gets project and task as its argument, and the time of what it may learn from."""
+
+    def command(project: str, task: str, until: datetime) -> tuple[str, ...]:
+        return sys.executable, "-c", script, f"{project}/{task}", until.isoformat()
+
+    resting = resting or _resting(home, store)
+    schedule = Schedule(home, settings, store, Runs(home, store), resting, command=command, **options)
     await schedule.start()
     return schedule
 
@@ -170,13 +181,81 @@ async def test_a_learner_that_cannot_start_does_not_end_the_night(
     home: Home, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     await store_events(store, [suggested(project="a"), suggested(project="b")])
-    schedule = Schedule(home, NEVER, store, Runs(home, store), command=lambda project, task: (f"/nowhere/{project}",))
+    resting = _resting(home, store)
+    schedule = Schedule(
+        home, NEVER, store, Runs(home, store), resting, command=lambda project, task, until: (f"/nowhere/{project}",)
+    )
     await schedule.night()
     assert "/nowhere/a" in caplog.text and "/nowhere/b" in caplog.text
 
 
 def test_the_learner_is_the_package_of_that_name() -> None:
-    command = learner_command("some-project", "debug")
+    command = learner_command("some-project", "debug", datetime(2026, 3, 1, 3, tzinfo=UTC))
     assert command[0] == sys.executable and "tacit.learner" in command
     chosen = dict(zip(command[4::2], command[5::2], strict=False))
     assert chosen["--project"] == "some-project" and chosen["--task"] == "debug"
+    assert chosen["--until"] == "2026-03-01T03:00:00+00:00"
+
+
+def _patient(note: Path, times: int) -> str:
+    """A learner that trains until it is told to end, so often; then it is done at once."""
+    return (
+        "import pathlib, signal, sys, time\n"
+        f"note = pathlib.Path({str(note)!r})\n"
+        "def say(word):\n    note.open('a').write(f'{word} {sys.argv[1]} {sys.argv[2]}\\n')\n"
+        "def end(*_):\n    say('checkpoint')\n    sys.exit(130)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "say('begin')\n"
+        f"time.sleep(600 if note.read_text().count('begin a/') <= {times} else 0)\n"
+        "say('end')\n"
+    )
+
+
+async def _interrupted(resting: Resting, note: Path, times: int) -> None:
+    """A developer keeps asking each time that the learner is at work."""
+    for time in range(1, times + 1):
+        await _lines(note, 2 * time - 1)
+        resting.wanted.set()
+
+
+async def test_an_interrupted_learner_goes_on_from_what_was_known_when_it_began(home: Home, store: Store, tmp_path: Path) -> None:
+    await store_events(store, [suggested(project="a"), suggested(project="b")])
+    note, resting = tmp_path / "note", _resting(home, store)
+    schedule = await _started(home, store, NEVER, _patient(note, MOST_INTERRUPTIONS - 1), resting)
+    night = asyncio.create_task(schedule.night())
+    await _interrupted(resting, note, MOST_INTERRUPTIONS - 1)
+    async with asyncio.timeout(20):
+        await night
+    lines = [line.split() for line in note.read_text().splitlines() if not line.split()[1].startswith(SHARED)]
+    expected = [*["begin", "checkpoint"] * (MOST_INTERRUPTIONS - 1), "begin", "end", "begin", "end"]
+    assert [word for word, _, _ in lines] == expected
+    assert len({when for _, name, when in lines if name.startswith("a/")}) == 1 and lines[-1][1] == "b/completion"
+    assert await store.get(UNENDED) == "0"
+    await schedule.stop()
+
+
+async def test_a_night_that_is_interrupted_again_and_again_is_left_to_the_next(home: Home, store: Store, tmp_path: Path) -> None:
+    await store_events(store, [suggested(project="a"), suggested(project="b")])
+    note, resting = tmp_path / "note", _resting(home, store)
+    schedule = await _started(home, store, NEVER, _patient(note, MOST_INTERRUPTIONS), resting)
+    night = asyncio.create_task(schedule.night())
+    await _interrupted(resting, note, MOST_INTERRUPTIONS)
+    async with asyncio.timeout(20):
+        await night
+    assert [line.split()[1] for line in note.read_text().splitlines()] == ["a/completion"] * 2 * MOST_INTERRUPTIONS
+    await schedule.stop()
+
+
+async def test_a_night_that_waits_for_quiet_ends_with_the_server(home: Home, store: Store, tmp_path: Path) -> None:
+    await store_events(store, [suggested(project="a")])
+    note, resting = tmp_path / "note", _resting(home, store, quiet=3600.0)
+    schedule = await _started(home, store, NEVER, _patient(note, 9), resting)
+    night = asyncio.create_task(schedule.night())
+    await _lines(note, 1)
+    resting.asked()
+    resting.wanted.set()
+    await _lines(note, 2)
+    async with asyncio.timeout(20):
+        await schedule.stop()
+        await night
+    assert len(note.read_text().splitlines()) == 2

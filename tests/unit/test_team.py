@@ -38,6 +38,7 @@ from tacit.protocol.team import TokenRequest
 from tacit.server.adapters import Adapters
 from tacit.server.app import Parts, make_app
 from tacit.server.hosting import Host
+from tacit.server.resting import Resting
 from tacit.server.runs import Runs
 from tacit.server.schedule import Schedule
 from tacit.server.settings import Settings
@@ -60,9 +61,11 @@ PROJECT = "a" * 40
 async def parts(home: Home, store: Store) -> Parts:
     settings = Settings(nightly="off")
     adapters, runs, users = Adapters(home, settings, store), Runs(home, store), Users(store)
-    schedule = Schedule(home, settings, store, runs)
+    host = Host(home, settings, adapters)
+    resting = Resting(runs, host)
+    schedule = Schedule(home, settings, store, runs, resting)
     await users.load()
-    return Parts(home, settings, store, adapters, runs, schedule, Host(home, settings, adapters), users)
+    return Parts(home, settings, store, adapters, runs, schedule, host, users, resting)
 
 
 @pytest.fixture

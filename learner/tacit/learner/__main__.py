@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tomllib
+from datetime import datetime
 from pathlib import Path
 from typing import cast
 
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--trigger", choices=("nightly", "manual"), default="manual")
     parser.add_argument("--objective", default=None)
     parser.add_argument("--min-samples", type=int, default=None)
+    parser.add_argument("--until", type=datetime.fromisoformat, default=None, help="Learn from what the server had by then.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--socket", type=Path, default=None, help="The server's Unix socket.")
     options = parser.parse_args(arguments)
@@ -64,6 +66,7 @@ async def _run(home: Home, options: argparse.Namespace) -> int:
                 trigger=options.trigger,
                 objective=options.objective or str(setting(home, "objective", "topr")),
                 min_samples=options.min_samples or int(setting(home, *LEAST[options.task])),
+                until=options.until,
                 seed=options.seed,
                 reward_model=cast(Choice, setting(home, "reward_model", "trees")),
             ),

@@ -60,6 +60,9 @@ class LearnOptions:
     min_samples: int = 200
     """Labelled suggestions that the serving adapter has not learned from; with fewer nothing is done. An answer about an error
     counts once, however many candidates were drawn for it."""
+    until: datetime | None = None
+    """Learn from what the server had received by then; None: from all. So a run that was interrupted is gone on with although
+    its developer has worked since."""
     dry_run: bool = False
     """Read and count only: no run is claimed, nothing is trained."""
     seed: int = 0
@@ -183,6 +186,8 @@ async def _learn(
         return "skipped", skipped
     if other := soundness.other_bases((record.suggestion.generation.model for record in records), model.sha256):
         remarks.append(other)
+    steps.progress("waiting for room", 0, 1)
+    await client.make_room(run.id)
     await steps.do(lambda: night.load(options.seed))
 
     done: list[Check] = []
@@ -336,12 +341,14 @@ async def _dry_run(client: TacitClient, home: Home, options: LearnOptions) -> Ou
 async def _fresh(client: TacitClient, home: Home, options: LearnOptions, parent: str) -> Log:
     """What the parent has not learned from: a line of adapters learns from each draw once."""
     unreadable: list[str] = []
-    records = [record async for record in client.export(options.project, options.task, unreadable=unreadable.append)]
+    records = [
+        record async for record in client.export(options.project, options.task, unreadable=unreadable.append, until=options.until)
+    ]
     said: tuple[str, ...] = ()
     if options.project == SHARED:
         own = together.with_their_own(await client.adapters(), options.task)
         records, said = together.given(records, own, options.min_samples)
-    log = soundness.sound(records, _lineage(home, parent), datetime.now(UTC))
+    log = soundness.sound(records, _lineage(home, parent), options.until or datetime.now(UTC))
     log = replace(log, remarks=(*said, *log.remarks))
     if not unreadable:
         return log

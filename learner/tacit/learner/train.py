@@ -110,7 +110,8 @@ def train(
     crew: Crew = ALONE,
     told: Callable[[int, dict[str, float]], None] = lambda step, metrics: None,
 ) -> TrainResult:
-    """Train the candidate. serving: policy_version that serves now. Stopped if `stop` is set meanwhile.
+    """Train the candidate. serving: policy_version that serves now. Stopped if `stop` is set meanwhile: the steps that were taken
+    are kept then.
 
     advantages: one per sample (baseline.advantages). checkpoints: where an interrupted run is found and this one is kept. crew:
     who trains with this process, given the same. told: the metrics of each step that has been taken, before an interruption too.
@@ -171,58 +172,68 @@ def train(
     room = free_bytes(policy.device)
     tight = room is not None and policy.activation_bytes(longest) > ROOM * room
     recompute = tight if settings.recompute is None else settings.recompute
-    with policy.acting(CANDIDATE), policy.recomputing(recompute):
-        for step, batch in enumerate(batches):
-            if step < continued_at or stopped_early:
-                continue
-            progress("training", step, len(batches))
-            rate = settings.learning_rate * min((step + 1) / warm_up, (len(batches) - step) / max(1, len(batches) - warm_up + 1))
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.zero_grad(set_to_none=True)
-            sums: dict[str, float] = {}
-            read = 0
-            for part in _parts(crew.mine(sorted(batch, key=_length)), budget):
-                _check(halt)
-                packed = pack([item.tree for item in part])
-                logits = policy.logits(policy.hidden(packed))  # [P, V]
-                out = OBJECTIVES[objective](_inputs(policy, part, logits, running_kl), coefficients)
-                (out.loss / len(batch)).backward()  # type: ignore[no-untyped-call]
-                read += len(packed.ids)
-                for name, value in {**out.metrics, "loss": float(out.loss.detach())}.items():
-                    sums[name] = sums.get(name, 0.0) + value
-            everyones = crew.gather((sums, read))
-            sums = {name: sum(one.get(name, 0.0) for one, _ in everyones) for name in everyones[0][0]}
-            tokens += sum(count for _, count in everyones)
-            crew.add_gradients(parameters)
-            norm = torch.nn.utils.clip_grad_norm_(parameters, settings.grad_norm)
-            optimizer.step()
+    kept = continued_at
 
-            draws = sums.pop("draws")
-            sequence_kl = sums["kl_serving"] / draws if draws else 0.0
-            # The first steps see the parent itself: a mean that forgets in about five steps is what the policy is now.
-            running_kl = sequence_kl if step == 0 else 0.8 * running_kl + 0.2 * sequence_kl
-            metrics = {name: value / len(batch) for name, value in sums.items() if name != "ratio"}
-            metrics |= {
-                "ratio": sums["ratio"] / draws if draws else 1.0,
-                "sequence_kl": sequence_kl,
-                "grad_norm": float(norm),
-                "learning_rate": rate,
-                "beta": coefficients.kl_serving,
-            }
-            curve.append(metrics)
-            told(step, metrics)
-            coefficients = next_coefficients(coefficients, settings.coefficients, running_kl, settings.kl_budget)
-            stopped_early = running_kl > RUNAWAY * settings.kl_budget
-            last = stopped_early or step == len(batches) - 1
-            if checkpoints and crew.first and (last or checkpoints.due()):
-                first, second = moments(optimizer, parameters)
-                checkpoints.save(
-                    Place(
-                        step + 1, tokens, running_kl, coefficients.kl_serving, stopped_early, tuple(curve),
-                        tuple(parameters), first, second,
-                    )
-                )  # fmt: skip
+    def here() -> Place:
+        """After the last step that was taken whole."""
+        first, second = moments(optimizer, parameters)
+        beta = coefficients.kl_serving
+        return Place(len(curve), tokens, running_kl, beta, stopped_early, tuple(curve), tuple(parameters), first, second)
+
+    with policy.acting(CANDIDATE), policy.recomputing(recompute):
+        try:
+            for step, batch in enumerate(batches):
+                if step < continued_at or stopped_early:
+                    continue
+                progress("training", step, len(batches))
+                rate = settings.learning_rate * min(
+                    (step + 1) / warm_up, (len(batches) - step) / max(1, len(batches) - warm_up + 1)
+                )
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                optimizer.zero_grad(set_to_none=True)
+                sums: dict[str, float] = {}
+                read = 0
+                for part in _parts(crew.mine(sorted(batch, key=_length)), budget):
+                    _check(halt)
+                    packed = pack([item.tree for item in part])
+                    logits = policy.logits(policy.hidden(packed))  # [P, V]
+                    out = OBJECTIVES[objective](_inputs(policy, part, logits, running_kl), coefficients)
+                    (out.loss / len(batch)).backward()  # type: ignore[no-untyped-call]
+                    read += len(packed.ids)
+                    for name, value in {**out.metrics, "loss": float(out.loss.detach())}.items():
+                        sums[name] = sums.get(name, 0.0) + value
+                everyones = crew.gather((sums, read))
+                sums = {name: sum(one.get(name, 0.0) for one, _ in everyones) for name in everyones[0][0]}
+                tokens += sum(count for _, count in everyones)
+                crew.add_gradients(parameters)
+                norm = torch.nn.utils.clip_grad_norm_(parameters, settings.grad_norm)
+                optimizer.step()
+
+                draws = sums.pop("draws")
+                sequence_kl = sums["kl_serving"] / draws if draws else 0.0
+                # The first steps see the parent itself: a mean that forgets in about five steps is what the policy is now.
+                running_kl = sequence_kl if step == 0 else 0.8 * running_kl + 0.2 * sequence_kl
+                metrics = {name: value / len(batch) for name, value in sums.items() if name != "ratio"}
+                metrics |= {
+                    "ratio": sums["ratio"] / draws if draws else 1.0,
+                    "sequence_kl": sequence_kl,
+                    "grad_norm": float(norm),
+                    "learning_rate": rate,
+                    "beta": coefficients.kl_serving,
+                }
+                curve.append(metrics)
+                told(step, metrics)
+                coefficients = next_coefficients(coefficients, settings.coefficients, running_kl, settings.kl_budget)
+                stopped_early = running_kl > RUNAWAY * settings.kl_budget
+                last = stopped_early or step == len(batches) - 1
+                if checkpoints and crew.first and (last or checkpoints.due()):
+                    checkpoints.save(here())
+                    kept = step + 1
+        except Stopped:
+            if checkpoints and crew.first and len(curve) > kept:
+                checkpoints.save(here())
+            raise
         progress("training", len(curve), len(batches))
         share, kl = _shorten(policy, items, start, settings.kl_budget, budget, progress, halt, crew) if curve else (1.0, 0.0)
     return TrainResult(len(curve), len(items), tokens, stopped_early, share, kl, tuple(curve), continued_at)

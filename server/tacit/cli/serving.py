@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tacit.cli import INTERRUPTED
-from tacit.protocol.adapters import RunInfo, ServerStatus
+from tacit.protocol.adapters import RestInfo, RunInfo, ServerStatus
 from tacit.protocol.client import TacitClient
 from tacit.protocol.completion import BASE_POLICY, CompleteRequest, CompleteResponse, Context
 from tacit.protocol.errors import Conflict, EngineUnavailable, ModelUnavailable, ServerUnavailable, SettingError
@@ -288,8 +288,12 @@ def _say_status(status: ServerStatus, console: "Console") -> None:
     if status.listen:
         table.add_row("team", f"answered on http://{status.listen}; `tacit tokens list` says who")
     table.add_row("engine", f"{status.engine}: {engine}")
+    if status.resting is not None:
+        table.add_row("rests", _rest_words(status.resting))
     table.add_row("model", f"{status.model} ({status.model_sha256[:12]})" if status.model_sha256 else status.model)
     table.add_row("next run", _local(status.next_run) if status.next_run else "off (setting `nightly`)")
+    if status.while_learning:
+        table.add_row("while it runs", status.while_learning)
     if status.running is not None:
         table.add_row("running", _run_words(status.running))
     table.add_row("last run", _run_words(status.last_run) if status.last_run else "none yet")
@@ -337,6 +341,13 @@ def _load_words(status: ServerStatus) -> list[tuple[str, str]]:
     said.append(("adapters", words))
     said.append(("training", f"{load.training_share:.1%} of the last 24 hours"))
     return said
+
+
+def _rest_words(rest: RestInfo) -> str:
+    what = "vLLM sleeps" if rest.mode == "sleep" else "the engine has ended"
+    who = "the processor answers meanwhile, more slowly" if rest.stand_in else "nothing is answered meanwhile"
+    when = f"back at about {_local(rest.back_at)}" if rest.back_at else "back when it is done"
+    return f"{what} while the learner trains, since {_local(rest.since)}; {who}; {when}"
 
 
 def _run_words(run: RunInfo) -> str:

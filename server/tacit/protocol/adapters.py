@@ -270,6 +270,17 @@ class ServerLoad(Wire):
     """Of the last 24 hours, in which a learning run was under way."""
 
 
+class RestInfo(Wire):
+    """Serving rests while the learner trains on the same machine."""
+
+    mode: Literal["sleep", "stop"]
+    since: datetime
+    back_at: datetime | None = None
+    """About; None: nothing tells."""
+    stand_in: bool = False
+    """An embedded engine on the processor answers meanwhile, more slowly."""
+
+
 class ServerStatus(Wire):
     """`GET /v1/status`."""
 
@@ -291,6 +302,9 @@ class ServerStatus(Wire):
     """The same after the cursor. Short on a CPU: it is computed anew at every keystroke, since it follows the prefix."""
     snippet_tokens: int = 0
     """Tokens of other places in the workspace that this engine can read besides; 0: none."""
+    while_learning: str = ""
+    """What serving does while the learner trains, and why, for a person; empty: not known yet."""
+    resting: RestInfo | None = None
     projects: tuple[ProjectInfo, ...]
     next_run: datetime | None
     running: RunInfo | None

@@ -163,12 +163,15 @@ class TacitClient:
         task: Task = "completion",
         since: datetime | None = None,
         unreadable: Callable[[str], None] | None = None,
+        until: datetime | None = None,
     ) -> AsyncIterator[SuggestionRecord]:
-        """Every suggestion of a project with its events, oldest first. since: received by the server from then on.
+        """Every suggestion of a project with its events, oldest first. since: received by the server from then on. until: as all
+        of it was then: what was received later is left out.
 
         unreadable: called, with what is wrong, for each record that cannot be read and is left out; without it AnswerUnreadable.
         """
         query: dict[str, str] = {"project": project, "task": task} | ({"since": since.isoformat()} if since else {})
+        query |= {"until": until.isoformat()} if until else {}
         async with contextlib.aclosing(self._lines("GET", "/v1/export", params=query)) as answer:
             async for line in answer:
                 try:
@@ -206,6 +209,10 @@ class TacitClient:
     async def runs(self) -> list[RunInfo]:
         """Newest first."""
         return await self._get_list("/v1/runs", RunInfo)
+
+    async def make_room(self, run_id: str) -> None:
+        """Returns when the learner may load the base model: serving may rest until that run has ended."""
+        await self._request("POST", f"/v1/runs/{run_id}/room", timeout=1800)
 
     async def probe_run(self, run_id: str, request: ProbeRequest) -> ProbeResponse:
         """Greedy continuations by the engine with the run's candidate (runs/ID/adapter) and by the base."""

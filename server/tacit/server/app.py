@@ -52,6 +52,7 @@ from tacit.server.idle import Idle
 from tacit.server.ingest import store_events
 from tacit.server.metrics import Metrics
 from tacit.server.replay import text_at, texts_at
+from tacit.server.resting import Resting
 from tacit.server.runs import Runs
 from tacit.server.schedule import Schedule
 from tacit.server.settings import Settings
@@ -85,6 +86,7 @@ class Parts:
     schedule: Schedule
     host: Host
     users: Users
+    resting: Resting
     metrics: Metrics = field(default_factory=Metrics)
     turns: Turns | None = None
     """Of a team; None: there is none."""
@@ -119,6 +121,7 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
         try:
             service, model_sha256 = parts.host.service()
             parts.requests += 1
+            parts.resting.asked()
             with (
                 metrics.load.asked() as begun,
                 parts.idle.wanted(),
@@ -157,11 +160,16 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
 
     @app.get("/v1/export", response_model=SuggestionRecord)
     async def export_records(
-        request: Request, project: str = Query(max_length=64), task: Task = "completion", since: datetime | None = None
+        request: Request,
+        project: str = Query(max_length=64),
+        task: Task = "completion",
+        since: datetime | None = None,
+        until: AwareDatetime | None = None,
     ) -> Response:
-        """One SuggestionRecord per line, oldest first. since: only those that the server received from then on."""
+        """One SuggestionRecord per line, oldest first. since: only those that the server received from then on. until: as
+        they were at that time."""
         user = asker(request)
-        lines = export(parts.store, scope.project_of(user, project), task, since, owner_of(user))
+        lines = export(parts.store, scope.project_of(user, project), task, since, owner_of(user), until)
         # The first page before the status line: what fails at once is answered as an error.
         first = await anext(lines, b"")
 
@@ -215,6 +223,12 @@ def _runs_and_adapters(app: FastAPI, parts: Parts) -> None:
     @app.post("/v1/runs/{run_id}", response_model=RunInfo)
     async def update_run(run_id: str, body: RunUpdate) -> Response:
         return _json(await parts.runs.update(run_id, body))
+
+    @app.post("/v1/runs/{run_id}/room")
+    async def room(run_id: str) -> Response:
+        """Answered when the run may load the base model: serving may rest until it has ended."""
+        await parts.resting.make_room(run_id)
+        return Response("{}", media_type="application/json")
 
     @app.post("/v1/runs/{run_id}/probe", response_model=ProbeResponse)
     async def probe_run(run_id: str, body: ProbeRequest) -> Response:
@@ -312,6 +326,8 @@ def _state(app: FastAPI, parts: Parts) -> None:
             prefix_chars=reach.prefix_chars,
             suffix_chars=reach.suffix_chars,
             snippet_tokens=reach.snippet_tokens,
+            while_learning=host.while_learning,
+            resting=parts.resting.info,
             projects=projects,
             next_run=parts.schedule.next_run,
             running=running,

@@ -19,6 +19,8 @@ from tacit.server.store.tables import EventRow, SuggestionRow
 PAGE = 200
 """Suggestions per read: memory stays flat and no snapshot is held long."""
 
+NEVER_MS = 2**62
+
 Place = tuple[int, str]
 """(time, id) of the last suggestion of a page."""
 
@@ -26,16 +28,22 @@ DECISIONS = ("accepted", "typed_through", "rejected", "rated")
 
 
 async def export(
-    store: Store, project: str, task: Task, since: datetime | None = None, owner: str | None = None
+    store: Store,
+    project: str,
+    task: Task,
+    since: datetime | None = None,
+    owner: str | None = None,
+    until: datetime | None = None,
 ) -> AsyncIterator[bytes]:
-    """One SuggestionRecord as JSON per line, oldest first. since: received by the server from then on, by its own clock.
+    """One SuggestionRecord as JSON per line, oldest first. since: received by the server from then on, by its own clock. until:
+    suggestions and events received by then; None: all.
 
     owner: what this user of the team recorded; None: what anybody did.
     """
-    first_ms = milliseconds(since) if since else 0
+    received = (milliseconds(since) if since else 0, milliseconds(until) if until else NEVER_MS)
     after: Place | None = None
     while True:
-        lines, after = await store.read(lambda session, place=after: _page(session, project, task, place, first_ms, owner))  # type: ignore[misc]
+        lines, after = await store.read(lambda session, place=after: _page(session, project, task, place, received, owner))  # type: ignore[misc]
         if lines:
             yield lines
         if after is None:
@@ -43,13 +51,13 @@ async def export(
 
 
 def _page(
-    session: Session, project: str, task: Task, after: Place | None, first_ms: int, owner: str | None
+    session: Session, project: str, task: Task, after: Place | None, received: tuple[int, int], owner: str | None
 ) -> tuple[bytes, Place | None]:
     """(lines, where to go on or None at the end). Bodies were validated when they came; they are passed on as they are."""
     page = (
         select(SuggestionRow.id, SuggestionRow.at_ms, EventRow.body)
         .join(EventRow, _its_event())
-        .where(SuggestionRow.task == task, EventRow.received_ms >= first_ms)
+        .where(SuggestionRow.task == task, col(EventRow.received_ms).between(*received))
         .where(*_of(session, project))
         .order_by(col(SuggestionRow.at_ms), col(SuggestionRow.id))
         .limit(PAGE)
@@ -68,6 +76,7 @@ def _page(
         # What somebody else says of a suggestion is nothing.
         .where(EventRow.owner == SuggestionRow.owner)
         .where(col(EventRow.suggestion_id).in_([row[0] for row in suggestions]), EventRow.kind != "suggested")
+        .where(EventRow.received_ms <= received[1])
         .order_by(col(EventRow.at_ms), col(EventRow.seq))
     ):
         events[suggestion_id].append(body)

@@ -19,12 +19,15 @@ from tacit.server.debugging.answering import DebugService
 from tacit.server.engine import kinds
 from tacit.server.engine.child_client import engine_threads
 from tacit.server.engine.interface import Engine
+from tacit.server.engine.shifts import Shifts
 from tacit.server.models import ResolvedModel, mend_unusable, resolve
 from tacit.server.models.choose import read_hardware
 from tacit.server.reach import Reach, on_cpu, on_gpu
 from tacit.server.settings import Settings
 
 log = logging.getLogger(__name__)
+
+WHILE_LEARNING = {"beside": "The engine goes on", "sleep": "vLLM sleeps", "stop": "The engine ends and is started again"}
 
 T = TypeVar("T")
 
@@ -42,13 +45,16 @@ class Host:
         adapters: Adapters,
         model: ResolvedModel | None = None,
         make_engine: MakeEngine = kinds.make,
+        make_stand_in: MakeEngine = kinds.stand_in,
     ) -> None:
-        """model: already resolved and verified; None: the one that the settings name."""
+        """model: already resolved and verified; None: the one that the settings name. make_stand_in: who answers while the engine
+        rests."""
         self._home = home
         self._settings = settings
         self._adapters = adapters
         self._make_engine = make_engine
-        self._engine: Engine | None = None
+        self._make_stand_in = make_stand_in
+        self._engine: Shifts | None = None
         self._service: CompletionService | None = None
         self._debugging: DebugService | None = None
         self._failure: TacitError | None = None
@@ -72,8 +78,30 @@ class Host:
         return str(self._failure) if self._failure else self._words
 
     @property
+    def shifts(self) -> Shifts | None:
+        """The engine, which can rest; None: there is none yet."""
+        return self._engine
+
+    @property
+    def while_learning(self) -> str:
+        """What serving does while the learner trains, and why; empty: there is no engine yet."""
+        if self._engine is None:
+            return ""
+        plan = self._engine.plan(None)
+        return f"{WHILE_LEARNING[plan.mode]}. {plan.reason}"
+
+    async def back(self) -> None:
+        """The engine rests no more; what it would not take back is not routed to."""
+        if (engine := self._engine) is None or self.model is None:
+            return
+        before = engine.loaded()
+        await engine.back()
+        if before - engine.loaded():
+            await self._adapters.attach(engine, self.model.sha256)
+
+    @property
     def reach(self) -> Reach:
-        if self._fast:
+        if self._fast and not (self._engine is not None and self._engine.resting):
             return on_gpu(self._settings.context_tokens)
         size = self.model.path.stat().st_size if self.model and self.model.path.exists() else 0
         return on_cpu(size or 491_400_064, engine_threads(self._settings.threads), self._settings.context_tokens)
@@ -121,7 +149,8 @@ class Host:
         self._failure, self._words = None, f"Loading {model.model.name}."
         if self._settings.engine == "vllm":
             self._fast = bool(self._settings.vllm_url) or (await asyncio.to_thread(read_hardware)).gpu_memory > 0
-        engine = self._make_engine(model.path, model.sha256, self._home, self._settings)
+        given = (model.path, model.sha256, self._home, self._settings)
+        engine = Shifts(self._make_engine(*given), lambda: self._make_stand_in(*given))
         try:
             await self._adapters.attach(engine, model.sha256)
             try:

@@ -24,20 +24,24 @@ from tacit.protocol.errors import TacitError
 from tacit.protocol.home import Home
 from tacit.server.canary import all_kept
 from tacit.server.history import Key, stacks
+from tacit.server.resting import Resting
 from tacit.server.runs import Runs
 from tacit.server.settings import Settings, unusable
 from tacit.server.sharing import apart
 from tacit.server.store.store import Store
 from tacit.server.store.tables import SuggestionRow
+from tacit.server.waiting import MOST_INTERRUPTIONS
 
 log = logging.getLogger(__name__)
 
-Command = Callable[[str, Task], Sequence[str]]
-"""(project, task) → the learner's command line"""
+Command = Callable[[str, Task, datetime], Sequence[str]]
+"""(project, task, learn from what was received by then) → the learner's command line"""
 
 CATCH_UP_SECONDS = 180.0
 """After the start: whoever has just switched the machine on wants to work first."""
 STOP_SECONDS = 10.0
+INTERRUPT_SECONDS = 60.0
+"""For an interrupted learner to write down where it is: it stops between two passes, or when the base is loaded."""
 CLOCK_MINUTES = 5
 """The scheduler's timer stands still while the machine sleeps: how late after waking up a night may be noticed."""
 CLOCK_SLACK = timedelta(hours=1)
@@ -49,16 +53,17 @@ UNENDED = "nightly/unended"
 """How many nights in a row have begun and not come to their end."""
 MOST_UNENDED = 3
 """A night that takes the machine down with it is not tried for ever."""
-SKIPPED, REFUSED = 3, 4
-"""The learner's exit codes for a night that rightly changed nothing."""
+FAILED, SKIPPED, REFUSED = 1, 3, 4
+"""Exit codes of the learner; the latter two for a night that rightly changed nothing."""
 LOG_BYTES = 2_000_000
 LEARNER_LOG, CANARY_LOG = "learner.log", "canary.log"
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
-def learner_command(project: str, task: Task) -> Sequence[str]:
+def learner_command(project: str, task: Task, until: datetime) -> Sequence[str]:
     # -P: never import what lies in the current folder.
-    return (sys.executable, "-P", "-m", "tacit.learner", "--project", project, "--task", task, "--trigger", "nightly")
+    command = (sys.executable, "-P", "-m", "tacit.learner", "--project", project, "--task", task, "--trigger", "nightly")
+    return (*command, "--until", until.isoformat())
 
 
 def judge_command() -> Sequence[str]:
@@ -73,6 +78,7 @@ class Schedule:
         settings: Settings,
         store: Store,
         runs: Runs,
+        resting: Resting,
         *,
         command: Command = learner_command,
         catch_up: float = CATCH_UP_SECONDS,
@@ -82,6 +88,7 @@ class Schedule:
         self._settings = settings
         self._store = store
         self._runs = runs
+        self._resting = resting
         self._command = command
         self._catch_up = catch_up
         self._trigger = nightly_trigger(settings.nightly, home)
@@ -90,6 +97,10 @@ class Schedule:
         self._learner: asyncio.subprocess.Process | None = None
         self._judge: asyncio.subprocess.Process | None = None
         self._stopping = False
+        self._ending = asyncio.Event()
+        """Set when it stops: a night that waits for quiet ends then."""
+        self._interruptions = 0
+        """Of this night, by developers."""
 
     async def start(self) -> None:
         if self._trigger is not None:
@@ -114,6 +125,7 @@ class Schedule:
     async def stop(self) -> None:
         """A learner that the schedule has started is ended, and its run is marked."""
         self._stopping = True
+        self._ending.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         for child in (self._judge, self._learner):
@@ -140,12 +152,16 @@ class Schedule:
         except TacitError as error:
             log.error("the learner was not started: %s", error)
             return
+        self._interruptions = 0
         for project, task in [*found, *((SHARED, task) for task in get_args(Task))]:
             if project == SHARED and not await self._shared_is_wanted(task):
                 continue
-            await self._learn(project, cast(Task, task))
+            went_on = await self._learn(project, cast(Task, task))
             if self._stopping:
                 return
+            if not went_on:
+                log.info("the night was interrupted %d times: the rest is left to the next one", self._interruptions)
+                break
         try:
             await self._store.put(UNENDED, "0")
         except TacitError as error:
@@ -179,14 +195,52 @@ class Schedule:
         if code:
             log.warning("the canaries were not judged (exit code %d); see %s", code, self._home.logs / CANARY_LOG)
 
-    async def _learn(self, project: str, task: Task) -> None:
+    async def _learn(self, project: str, task: Task) -> bool:
+        """Until the run is over: one that developers interrupt goes on, from what was known when it began, when they are quiet.
+        False: they interrupted the night too often."""
+        until = datetime.now(UTC)
+        while (code := await self._run_learner(project, task, until)) is None:
+            self._interruptions += 1
+            if self._interruptions >= MOST_INTERRUPTIONS:
+                return False
+            log.info("learning for project %s (%s) was interrupted; it goes on when nobody asks for a while", project, task)
+            await self._until_quiet()
+            if self._stopping:
+                break
+        else:
+            await self._say_ended(project, task, code)
+        return True
+
+    async def _until_quiet(self) -> None:
+        waits = (asyncio.create_task(self._resting.quiet()), asyncio.create_task(self._ending.wait()))
         try:
-            self._learner = await self._spawn(self._command(project, task), LEARNER_LOG)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _run_learner(self, project: str, task: Task, until: datetime) -> int | None:
+        """Its exit code; None: a developer waited, and it was told to end. It has made a checkpoint then, if it trained."""
+        try:
+            self._learner = child = await self._spawn(self._command(project, task, until), LEARNER_LOG)
         except OSError as error:
             log.error("the learner for project %s (%s) could not be started: %s", project, task, error)
-            return
-        code = await self._learner.wait()
-        self._learner = None
+            return FAILED
+        self._resting.wanted.clear()
+        over, wanted = asyncio.create_task(child.wait()), asyncio.create_task(self._resting.wanted.wait())
+        try:
+            await asyncio.wait((over, wanted), return_when=asyncio.FIRST_COMPLETED)
+            if over.done():
+                return over.result()
+            log.info("a developer waits: the learner for project %s (%s) is told to end", project, task)
+            await _end(child, INTERRUPT_SECONDS)
+            return None
+        finally:
+            self._learner = None
+            over.cancel()
+            wanted.cancel()
+
+    async def _say_ended(self, project: str, task: Task, code: int) -> None:
         if code in (0, SKIPPED, REFUSED):
             last = await self._runs.last()
             log.info("the learner for project %s (%s) has ended%s", project, task, f": {last.state}" if last else "")
@@ -237,11 +291,11 @@ def together(projects: Iterable[str], apart: frozenset[str], served: Mapping[Key
     return len(sharing) > 1 and any((project, task) not in served for project in sharing)
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
+async def _end(child: asyncio.subprocess.Process, seconds: float = STOP_SECONDS) -> None:
     with contextlib.suppress(ProcessLookupError):
         child.terminate()
     try:
-        async with asyncio.timeout(STOP_SECONDS):
+        async with asyncio.timeout(seconds):
             await child.wait()
     except TimeoutError:
         child.kill()

@@ -25,6 +25,7 @@ from tacit.server.forgetting import finish
 from tacit.server.hosting import Host, MakeEngine
 from tacit.server.lock import locked
 from tacit.server.models import ResolvedModel
+from tacit.server.resting import Resting
 from tacit.server.runs import Runs
 from tacit.server.schedule import CATCH_UP_SECONDS, Command, Schedule, learner_command, nightly_trigger
 from tacit.server.settings import Settings
@@ -51,6 +52,7 @@ async def serve(
     stop: asyncio.Event | None = None,
     console: int | None = None,
     make_engine: MakeEngine = kinds.make,
+    make_stand_in: MakeEngine = kinds.stand_in,
     learner: Command = learner_command,
     catch_up: float = CATCH_UP_SECONDS,
 ) -> None:
@@ -66,11 +68,12 @@ async def serve(
         store = await asyncio.to_thread(Store.open, home, settings.database_url)
         try:
             adapters, runs = Adapters(home, settings, store), Runs(home, store)
-            schedule = Schedule(home, settings, store, runs, command=learner, catch_up=catch_up)
-            host = Host(home, settings, adapters, model, make_engine)
+            host = Host(home, settings, adapters, model, make_engine, make_stand_in)
+            resting = Resting(runs, host)
+            schedule = Schedule(home, settings, store, runs, resting, command=learner, catch_up=catch_up)
             users = Users(store)
             await users.load()
-            parts = Parts(home, settings, store, adapters, runs, schedule, host, users)
+            parts = Parts(home, settings, store, adapters, runs, schedule, host, users, resting)
             await finish(home, store, adapters)
             bringing_up = asyncio.create_task(host.run())
             try:
@@ -82,6 +85,7 @@ async def serve(
                 bringing_up.cancel()
                 await asyncio.gather(bringing_up, return_exceptions=True)
                 await schedule.stop()
+                await resting.stop()
                 await host.stop()
         finally:
             await asyncio.to_thread(store.close)

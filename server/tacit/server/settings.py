@@ -27,6 +27,8 @@ class Settings(BaseModel):
     """On so many GPUs vLLM lays the model out (tensor parallelism)."""
     vllm_guesses: int = Field(default=0, ge=0, le=16)
     """Tokens that vLLM guesses at once from what stands in the prompt (n-gram speculative decoding); 0: none."""
+    while_learning: Literal["auto", "beside", "sleep", "stop"] = "auto"
+    """What serving does while the learner trains on the same machine: `auto` decides by memory."""
     threads: int = Field(default=0, ge=0, le=1024)
     """Engine threads; 0: all cores but one (both of two), at most 16."""
     context_tokens: int = Field(default=4096, ge=512, le=131_072)

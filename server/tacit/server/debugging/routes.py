@@ -97,6 +97,7 @@ async def _chunks(
     """With the policy that is the session's; a canary's failures count against it."""
     service, model_sha256 = parts.host.debugging()
     parts.requests += 1
+    parts.resting.asked()
     ready = parts.host.ready
     with parts.idle.wanted(), parts.adapters.using(body.project, "debug", body.session_id) as policy:
         try:

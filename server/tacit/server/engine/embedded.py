@@ -25,6 +25,7 @@ from tacit.server.engine.gguf_header import Base, read_base
 from tacit.server.engine.interface import Drawn, DrawStats, Sampling
 from tacit.server.engine.llama_child import ChildConfig
 from tacit.server.engine.lora_gguf import convert, digest
+from tacit.server.engine.memory import STAND_IN_REST, Mode, Plan, Size, on_cpu, size_of
 from tacit.server.settings import Settings
 
 BATCH_TOKENS_PER_THREAD = 8
@@ -40,8 +41,9 @@ class EmbeddedEngine:
 
     fim: FimTokens = QWEN
 
-    def __init__(self, model: Path, model_sha256: str, home: Home, settings: Settings) -> None:
-        """model: a GGUF file, already verified to have that sha256."""
+    def __init__(self, model: Path, model_sha256: str, home: Home, settings: Settings, name: str = "engine") -> None:
+        """model: a GGUF file, already verified to have that sha256. name: of its sockets; no other engine of this home has it."""
+        self._name = name
         self._model = model
         self._model_sha256 = model_sha256
         self._home = home
@@ -98,7 +100,7 @@ class EmbeddedEngine:
 
     async def _spawn(self, files: Mapping[str, Path]) -> Child:
         """A new child with these adapters; the base and the last of them have answered."""
-        socket = self._home.run_dir / f"engine-{next(self._sockets) % 100:02d}.sock"
+        socket = self._home.run_dir / f"{self._name}-{next(self._sockets) % 100:02d}.sock"
         threads = engine_threads(self._settings.threads)
         config = ChildConfig(
             model=str(self._model),
@@ -172,6 +174,23 @@ class EmbeddedEngine:
         if self._child is None:
             raise EngineUnavailable(self._message, mend="Try again in a moment; `tacit status` says how it stands.")
         return self._child
+
+    # Rest.
+
+    def plan(self, available: int | None) -> Plan:
+        """As `shifts.Rests`. The weights are mapped: what ending gives back is the cache, and what the system counts as used."""
+        size = self._size()
+        return on_cpu(self._settings.while_learning, available, size, size.cache + STAND_IN_REST)
+
+    def stand_in_fits(self, mode: Mode, available: int | None) -> bool:
+        """As `shifts.Rests`: it would be the same engine again."""
+        return False
+
+    def _size(self) -> Size:
+        if self._base is None:
+            self._base = read_base(self._model)
+        tokens = self._settings.context_tokens * self._settings.streams
+        return size_of(self._base, self._model.stat().st_size, tokens)
 
     # Work.
 

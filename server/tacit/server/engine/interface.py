@@ -55,7 +55,8 @@ class DrawStats:
 class Engine(Protocol):
     """One base model and any number of adapters. Every method raises EngineUnavailable while the model is not ready."""
 
-    fim: FimTokens
+    @property
+    def fim(self) -> FimTokens: ...
 
     async def start(self) -> None:
         """Load the base model; returns when it answers. Restarts itself afterwards when it dies, adapters included."""

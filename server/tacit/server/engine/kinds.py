@@ -16,3 +16,10 @@ def make(model: Path, model_sha256: str, home: Home, settings: Settings) -> Engi
     from tacit.server.engine.embedded import EmbeddedEngine
 
     return EmbeddedEngine(model, model_sha256, home, settings)
+
+
+def stand_in(model: Path, model_sha256: str, home: Home, settings: Settings) -> Engine:
+    """What answers from the processor while the engine of the settings rests, not started."""
+    from tacit.server.engine.embedded import EmbeddedEngine
+
+    return EmbeddedEngine(model, model_sha256, home, settings, "stand-in")

@@ -2,7 +2,7 @@
 
 Invariants: the name by which vLLM knows an adapter holds the digest of its content, so that neither its prefix cache nor a name
 that is used again can serve another's; no adapter is sent to vLLM before its shapes have been checked against the base; after
-vLLM died, the engine is ready only when every adapter is back.
+vLLM died or slept, the engine is ready only when every adapter is back; one that says something else after its sleep is ended.
 """
 
 import asyncio
@@ -24,8 +24,10 @@ from tacit.server.engine.environments import Environment, vllm_environment
 from tacit.server.engine.gguf_header import Base, read_base
 from tacit.server.engine.interface import Drawn, DrawStats, Sampling
 from tacit.server.engine.lora_gguf import check, digest
+from tacit.server.engine.memory import GIB, Mode, Plan, Size, at_night, elsewhere, on_cpu, on_gpu, size_of, stand_in_fits
 from tacit.server.engine.vllm_child import ChildConfig
-from tacit.server.engine.vllm_server import MAX_RANK, VllmServer, command_line, environment
+from tacit.server.engine.vllm_server import KV_GIB_ON_CPU, MAX_RANK, VllmServer, command_line, environment
+from tacit.server.models.choose import read_hardware
 from tacit.server.settings import Settings
 
 BASE = "tacit-base"
@@ -33,7 +35,15 @@ LOG_BYTES = 1_000_000
 SAME_WORDS = "def same(model):\n\treturn vocabulary  # ß🦙"
 """Tokenised by both sides, to tell whether a vLLM that somebody else runs serves the same vocabulary."""
 
+SAME_NATS = 0.05
+"""By so much a token's log-probability may differ before and after a sleep: batches are put together otherwise, and what the
+learner recomputes is held to the same."""
+PROBE_TOKENS = 8
+
 log = logging.getLogger(__name__)
+
+Probes = dict[str, list[Drawn]]
+"""What vLLM draws greedily at one place, by its name of base and adapters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,10 @@ class VllmEngine:
         self._free = asyncio.Condition()
         """Notified when the last stream of an adapter has ended."""
         self._server: VllmServer | None = None
+        self._asleep: tuple[VllmServer, Probes] | None = None
+        """A vLLM that sleeps, and what it said before."""
+        self._on_gpu: Plan | None = None
+        """Of the vLLM that stands; None: it computes on the processor, or is somebody else's."""
         self._message = "The engine has not been started."
         self._changing = asyncio.Lock()
         """Held while vLLM is started or an adapter comes or goes."""
@@ -101,12 +115,13 @@ class VllmEngine:
 
     async def stop(self) -> None:
         server, self._server, self._message = self._server, None, "The engine was stopped."
+        asleep, self._asleep = self._asleep, None
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         async with self._changing:
             late, self._server = self._server, None
-            for one in (server, late):
+            for one in (server, late, asleep[0] if asleep else None):
                 if one is not None:
                     await one.close()
 
@@ -129,10 +144,15 @@ class VllmEngine:
         self._in_background(self._watch(server))
 
     async def _started(self, folder: Path) -> VllmServer:
-        settings = self._settings
+        settings, self._on_gpu = self._settings, None
         if settings.vllm_url:
             return await VllmServer.find(settings.vllm_url, settings.context_tokens)
         found: Environment = await asyncio.to_thread(vllm_environment, self._home, settings.vllm_python)
+        if not found.on_cpu:
+            hardware = await asyncio.to_thread(read_hardware)
+            size = await asyncio.to_thread(self._size)
+            self._on_gpu = on_gpu(settings.while_learning, hardware.gpu_memory << 20, size, settings.vllm_gpus)
+        sleeps = self._on_gpu is not None and self._on_gpu.mode == "sleep"
         cache = self._home.cache / "vllm"
         empty = cache / "empty"
         empty.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -147,8 +167,11 @@ class VllmEngine:
             on_cpu=found.on_cpu,
             guesses=settings.vllm_guesses,
             gpus=settings.vllm_gpus,
+            share=self._on_gpu.share if self._on_gpu else None,
+            sleeps=sleeps,
         )
-        config = ChildConfig(command, str(empty), environment(cache, engine_threads(settings.threads), found.on_cpu))
+        given = environment(cache, engine_threads(settings.threads), found.on_cpu, sleeps=sleeps)
+        config = ChildConfig(command, str(empty), given)
         self._home.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._home.logs / "vllm.log"
         too_long = path.exists() and path.stat().st_size > LOG_BYTES
@@ -194,6 +217,85 @@ class VllmEngine:
         if self._server is None:
             raise EngineUnavailable(self._message, mend="Try again in a moment; `tacit status` says how it stands.")
         return self._server
+
+    # Rest.
+
+    def plan(self, available: int | None) -> Plan:
+        """As `shifts.Rests`."""
+        if self._settings.vllm_url:
+            return elsewhere()
+        size = self._size()
+        if self._on_gpu is not None:
+            return at_night(self._on_gpu, available, size)
+        return on_cpu(self._settings.while_learning, available, size, size.weights + KV_GIB_ON_CPU * GIB)
+
+    def stand_in_fits(self, mode: Mode, available: int | None) -> bool:
+        """As `shifts.Rests`."""
+        return stand_in_fits(mode, available, self._size())
+
+    def _size(self) -> Size:
+        if self._base is None:
+            self._base = read_base(self._model)
+        tokens = self._settings.context_tokens * self._settings.streams
+        return size_of(self._base, self._model.stat().st_size, tokens)
+
+    async def sleep(self) -> None:
+        """As `shifts.Sleeps`. Nothing may be under way."""
+        async with self._changing:
+            server = self._current()
+            said = await self._said(server, [server.base, *(adapter.name for adapter in self._adapters.values())])
+            self._server, self._message = None, "vLLM sleeps."
+            try:
+                await server.client.sleep()
+            except BaseException:
+                # Asleep or not: nobody knows.
+                await server.close()
+                raise
+            self._asleep = server, said
+
+    async def wake(self) -> None:
+        """As `shifts.Sleeps`: the vLLM that slept, if it says what it said before, else a new one."""
+        async with self._changing:
+            asleep, self._asleep = self._asleep, None
+            if asleep is not None:
+                server, before = asleep
+                try:
+                    await server.client.wake()
+                    await self._as_before(server, before)
+                    self._server, self._message = server, ""
+                    return
+                except TacitError as error:
+                    log.warning("vLLM has not slept well, and is started again: %s", error)
+                    await server.close()
+                except BaseException:
+                    await server.close()
+                    raise
+            if self._server is None:
+                self._message = "vLLM is starting again: that takes half a minute or more."
+                await self._bring_up()
+
+    async def _as_before(self, server: VllmServer, before: Probes) -> None:
+        """It says what it said, and has the adapters that are wanted now. EngineUnavailable: not so."""
+        for name, after in (await self._said(server, list(before))).items():
+            if not alike(before[name], after):
+                raise EngineUnavailable(f"After its sleep vLLM says something else with `{name}` than before.")
+        wanted = {adapter.name: adapter.folder for adapter in self._adapters.values()}
+        for name in wanted.keys() - before.keys():
+            await server.client.load(name, wanted[name])
+        for name in before.keys() - wanted.keys() - {server.base}:
+            await server.client.unload(name)
+        if server.gone:
+            raise EngineUnavailable("vLLM ended while it was waking up.")
+
+    async def _said(self, server: VllmServer, names: Sequence[str]) -> Probes:
+        """What is drawn greedily after a prompt that fills more than a block of the cache: one that was kept would tell."""
+        assert self._tokenizer is not None
+        prompt = [self.fim.prefix, *self._tokenizer.encode(SAME_WORDS * 4), self.fim.suffix, self.fim.middle]
+        said: Probes = {}
+        for name in names:
+            async with contextlib.aclosing(self._draw(server, name, prompt, Sampling(PROBE_TOKENS, 0.0, 0))) as items:
+                said[name] = [item async for item in items if isinstance(item, Drawn)]
+        return said
 
     # Work.
 
@@ -284,3 +386,9 @@ class VllmEngine:
             self._base = read_base(self._model)
         check(folder, self._base, MAX_RANK)
         return _Adapter(f"{name}~{digest(folder, self._model_sha256)[:16]}", folder.resolve())
+
+
+def alike(before: Sequence[Drawn], after: Sequence[Drawn]) -> bool:
+    """The same tokens, and each as likely, within SAME_NATS."""
+    same = [one.token for one in before] == [one.token for one in after]
+    return same and all(abs(a.logprob - b.logprob) <= SAME_NATS for a, b in zip(before, after, strict=True))

@@ -1,4 +1,4 @@
-"""vLLM's HTTP dialect, seen from the server: draw, load, unload, list. Knows no processes and decides nothing.
+"""vLLM's HTTP dialect, seen from the server: draw, load, unload, list, sleep, wake. Knows no processes and decides nothing.
 
 Each request has a connection of its own: closing it is how vLLM learns that an answer is no longer wanted.
 """
@@ -26,6 +26,8 @@ LOAD_SECONDS = 120.0
 LOOK_SECONDS = 10.0
 GLANCE_SECONDS = 2.0
 """For what the status only mentions."""
+SLEEP_SECONDS = 300.0
+"""For the weights to go from the GPU to the machine's memory, or back."""
 
 
 class VllmClient:
@@ -109,6 +111,14 @@ class VllmClient:
         """Without a word if it is not loaded. Streams that use it end undisturbed."""
         with contextlib.suppress(NotFound):
             await self._post("/v1/unload_lora_adapter", {"lora_name": name})
+
+    async def sleep(self) -> None:
+        """Level 1: weights go to the machine's memory, the cache is forgotten. A development route: only if it was started so."""
+        await self._post("/sleep?level=1", {}, SLEEP_SECONDS)
+
+    async def wake(self) -> None:
+        """Weights are back on the GPU, the cache is empty."""
+        await self._post("/wake_up", {}, SLEEP_SECONDS)
 
     async def _post(self, route: str, body: Mapping[str, Any], seconds: float = LOOK_SECONDS) -> bytes:
         try:

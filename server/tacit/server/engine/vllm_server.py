@@ -50,6 +50,11 @@ class VllmServer:
         self._socket = socket
 
     @property
+    def gone(self) -> bool:
+        """Its process has ended."""
+        return self._process is not None and self._process.returncode is not None
+
+    @property
     def pids(self) -> frozenset[int]:
         """vLLM's first process; none if somebody else runs it."""
         return frozenset((self._group,)) if self._process else frozenset()
@@ -170,13 +175,16 @@ def command_line(
     on_cpu: bool,
     guesses: int = 0,
     gpus: int = 1,
+    share: float | None = None,
+    sleeps: bool = False,
 ) -> tuple[str, ...]:
     """vLLM as a module: its `vllm` command asks for the metadata of a distribution that the CPU build does not have.
 
     guesses: tokens that it guesses at once from what stands in the prompt; those that the model would not draw are thrown away.
-    gpus: on which the model is laid out.
+    gpus: on which the model is laid out. share: of a GPU's memory that it may take; None: what it takes by itself. sleeps: it can
+    be put to sleep.
     """
-    options: dict[str, str | int] = {
+    options: dict[str, str | float] = {
         "--model": str(model),
         "--served-model-name": base,
         "--uds": str(socket),
@@ -193,25 +201,32 @@ def command_line(
     }
     if gpus > 1:
         options["--tensor-parallel-size"] = gpus
+    if share is not None:
+        options["--gpu-memory-utilization"] = share
     if guesses:
         options["--speculative-config"] = json.dumps({"method": "ngram", "num_speculative_tokens": guesses, **GUESSED_FROM})
     flags = ["--enable-lora", "--enable-prefix-caching", "--enable-prompt-tokens-details"]
     flags += ["--no-trust-remote-code", "--disable-fastapi-docs", "--disable-uvicorn-access-log"]
     if on_cpu:
         flags.append("--enforce-eager")
+    if sleeps:
+        flags.append("--enable-sleep-mode")
     words = [word for name, value in options.items() for word in (name, str(value))]
     # -P: never import what lies in the current folder.
     return (str(python), "-P", "-m", "vllm.entrypoints.openai.api_server", *words, *flags)
 
 
-def environment(cache: Path, threads: int, on_cpu: bool, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Of vLLM's process: nothing is fetched, nothing is reported, no plugin, no development routes."""
+def environment(
+    cache: Path, threads: int, on_cpu: bool, inherited: Mapping[str, str] = os.environ, *, sleeps: bool = False
+) -> dict[str, str]:
+    """Of vLLM's process: nothing is fetched, nothing is reported, no plugin; development routes only where it is to be put to
+    sleep, which is one of them. Its socket is this user's alone."""
     ours = {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
         "VLLM_PLUGINS": "",
-        "VLLM_SERVER_DEV_MODE": "0",
+        "VLLM_SERVER_DEV_MODE": "1" if sleeps else "0",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_DO_NOT_TRACK": "1",
         "DO_NOT_TRACK": "1",

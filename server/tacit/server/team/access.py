@@ -30,6 +30,7 @@ ACCESS: dict[tuple[str, str], Who] = {
     ("POST", "/v1/runs"): "operator",
     ("GET", "/v1/runs"): "operator",
     ("POST", "/v1/runs/{run_id}"): "operator",
+    ("POST", "/v1/runs/{run_id}/room"): "operator",
     ("POST", "/v1/runs/{run_id}/probe"): "operator",
     ("GET", "/v1/adapters"): "operator",
     ("GET", "/v1/adapters/{name}"): "operator",
