@@ -24,7 +24,7 @@ CACHE_BYTES = 2
 """Of a key's or a value's number: bf16 with vLLM, fp16 with llama.cpp."""
 VLLM_REST = 3 * GIB
 """CUDA's context, captured graphs, activations of the longest batch. Estimate."""
-ASLEEP_REST = 3 * GIB
+ASLEEP_REST = 2 * GIB
 """What a vLLM that sleeps keeps of a GPU: CUDA's context, graphs, and the adapters' matrices. vLLM's documentation says that it
 gives up nine tenths. Estimate."""
 LEARNER_REST = 8 * GIB

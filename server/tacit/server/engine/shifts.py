@@ -211,6 +211,10 @@ class Shifts:
             raise EngineUnavailable(self.message, mend="`tacit status` says how it stands.")
         return self._stand_in
 
+    async def prefix_cache(self) -> tuple[int, int] | None:
+        """The engine's own, as it was last known at rest."""
+        return await self._day.prefix_cache()
+
     async def tokenize(self, text: str) -> list[int]:
         return await self._current().tokenize(text)
 

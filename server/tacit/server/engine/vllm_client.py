@@ -114,7 +114,10 @@ class VllmClient:
 
     async def sleep(self) -> None:
         """Level 1: weights go to the machine's memory, the cache is forgotten. A development route: only if it was started so."""
-        await self._post("/sleep?level=1", {}, SLEEP_SECONDS)
+        try:
+            await self._post("/sleep?level=1", {}, SLEEP_SECONDS)
+        except NotFound as error:
+            raise EngineUnavailable("This vLLM was not started so that it can sleep.") from error
 
     async def wake(self) -> None:
         """Weights are back on the GPU, the cache is empty."""

@@ -80,6 +80,7 @@ def status_of(user: User, status: ServerStatus) -> ServerStatus:
             "model_path": "",
             "engine_message": str(error_of(user, EngineUnavailable(status.engine_message))),
             "listen": "",
+            "while_learning": "",
             "projects": projects_of(user, status.projects),
             "running": None,
             "last_run": None,
