@@ -15,12 +15,13 @@ from sqlmodel import Session, select
 from test_adapters import BASE, FakeEngine, write
 from typer.testing import CliRunner
 
+from tacit.cli import forget as cli_forget
 from tacit.cli.commands import build
 from tacit.cli.forget import _empty_refused
 from tacit.protocol.adapters import RunRequest
 from tacit.protocol.errors import BadRequest, Conflict, StorageFull
 from tacit.protocol.events import Event, Settled, Suggested, TextSnapshot, new_id
-from tacit.protocol.forgetting import ForgetRequest
+from tacit.protocol.forgetting import ForgetRequest, Forgotten
 from tacit.protocol.home import Home
 from tacit.protocol.remote import checked, outbox_of, remote_of
 from tacit.server.adapters import Adapters
@@ -349,3 +350,35 @@ def test_what_no_server_took_goes_from_every_outbox(home: Home) -> None:
             (folder / name).touch()
     assert _empty_refused(home.outbox) == 4
     assert {path.name for path in home.outbox.rglob("*.*")} == {"waits.jsonl"}
+
+
+class Asked:
+    """Stands in for the server: what it was asked to forget."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.requests: list[ForgetRequest] = []
+        monkeypatch.setattr(cli_forget, "_forget", self._forget)
+
+    async def _forget(self, _: Path, asked: ForgetRequest) -> Forgotten:
+        self.requests.append(asked)
+        return Forgotten(suggestions=0, events=0, texts=0, withdrawn=(), removed=(), quarantined=0, backups=True)
+
+
+def test_a_users_are_those_of_all_projects(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No folder of the operator's machine is one of theirs."""
+    asked = Asked(monkeypatch)
+    for words in (["--user", "anna"], ["--user", "anna", "--project", "abc.anna"]):
+        assert CliRunner().invoke(build(["forget"]), ["forget", *words, "--yes"]).exit_code == 0
+    assert [(one.user, one.project) for one in asked.requests] == [("anna", ""), ("anna", "abc.anna")]
+
+
+def test_what_a_team_refused_goes_and_what_waits_is_said(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    Asked(monkeypatch)
+    team = home.outbox / "team-0123456789abcdef"
+    team.mkdir(parents=True)
+    (team / "s.refused").write_text("{}\n")
+    (home.outbox / "s-000001.jsonl").write_text("{}\n{}\n")
+    (team / "s-000001.jsonl").write_text("{}\n")
+    told = CliRunner().invoke(build(["forget"]), ["forget", "--all", "--yes"])
+    assert told.exit_code == 0 and "3 events still wait" in told.output
+    assert not (team / "s.refused").exists() and (team / "s-000001.jsonl").exists()

@@ -1,7 +1,7 @@
 """`tacit forget`: erase what is recorded of a project, of a time or altogether, and what was learned from it. Asks first.
 
-Talks to this machine's own server; empties what no server took from the outbox. Events that wait there are delivered first, or
-turned away by the server when they come.
+Talks to this machine's own server; empties what no server took from the outboxes, a team's included. Events that wait there are
+delivered first, or turned away by the server when they come: how many do is said.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ TIME = "As of `tacit replay --at`."
 
 
 def forget(
-    project: Annotated[str, typer.Option(help="A project's id.", show_default="that of the current folder")] = "",
+    project: Annotated[str, typer.Option(help="A project's id.", show_default="the current folder's; with --user all")] = "",
     everything: Annotated[bool, typer.Option("--all", help="Of all projects.")] = False,
     since: Annotated[str, typer.Option(metavar="TIME", help=f"Only from then on. {TIME}")] = "",
     until: Annotated[str, typer.Option(metavar="TIME", help=f"Only up to then. {TIME}")] = "",
@@ -34,6 +34,7 @@ def forget(
 
     It cannot be undone. Files of your projects are not touched.
     """
+    from tacit.lsp.outbox import events_in
     from tacit.protocol.forgetting import ForgetRequest
     from tacit.protocol.home import Home
     from tacit.protocol.project import project_of
@@ -44,7 +45,8 @@ def forget(
         raise BadRequest("--json does not ask.", mend="Say --yes as well.")
     now = datetime.now().astimezone()
     asked = ForgetRequest(
-        project="" if everything else project or project_of(Path.cwd()),
+        # A user's are named after the folders of another machine.
+        project=project or ("" if everything or user else project_of(Path.cwd())),
         user=user or None,
         since=parsed_time(since, now) if since else None,
         until=parsed_time(until, now) if until else None,
@@ -53,11 +55,20 @@ def forget(
     if not yes:
         typer.confirm(f"Erase {_what(asked, here=not project)}? It cannot be undone.", abort=True)
     found = asyncio.run(_forget(home.socket, asked))
+    teams = [folder for folder in home.outbox.glob("team-*") if folder.is_dir()]
     refused = _empty_refused(home.outbox)
+    # Of living sessions' own server they are on their way.
+    waiting = sum(events_in(folder) for folder in (home.outbox, *teams))
     if as_json:
         typer.echo(found.model_dump_json())
         return
     _tell(found, refused)
+    if waiting:
+        typer.echo(
+            f"{waiting:,} events still wait in {home.outbox} for their server: this machine's own will turn away what is "
+            "forgotten, a team's knows nothing of it.",
+            err=True,
+        )
     if home.remote.exists():
         typer.echo("What a team's server has is erased there: its operator says `tacit forget --user NAME`.", err=True)
 
