@@ -30,7 +30,7 @@ from tacit.server.ingest import store_events
 from tacit.server.runs import Runs
 from tacit.server.settings import Settings
 from tacit.server.store.erasing import LEFT_TO_DO
-from tacit.server.store.store import Store, count_events
+from tacit.server.store.store import Store, count_events, milliseconds
 from tacit.server.store.tables import EventRow, RunRow, TextBlobRow
 
 
@@ -105,6 +105,16 @@ async def test_what_arrives_late_is_not_stored(home: Home, store: Store, adapter
     stored = await store.read(lambda session: [row.suggestion_id for row in session.exec(select(EventRow))])
     assert stored == [new.suggestion_id] * 2
     assert not await store.read(lambda session: session.exec(select(TextBlobRow)).all())
+
+
+async def test_an_outbox_may_wait_for_longer_than_anything_is_kept(home: Home, store: Store, adapters: Adapters) -> None:
+    """Its events wait for this server while a team's is connected to; they come as new ones."""
+    known, waiting = suggested(), suggested(3)
+    await store_events(store, [known])
+    await forget(home, store, adapters, ForgetRequest(project="p"))
+    await store.forget_older_than(90, milliseconds() + 200 * 86_400_000)
+    await store_events(store, [waiting, settled(known, 9), snapshot("secret")])
+    assert await store.read(count_events) == 0
 
 
 @pytest.mark.each_database

@@ -1,7 +1,7 @@
 """Erasing what a person wants forgotten: which rows that are, that late events of it stay out, that no byte of it stays behind.
 
 Works within the session or on the engine it is given. What is erased is remembered by its bounds and by the ids of suggestions,
-which tell nothing: outboxes may still hold events of it.
+which tell nothing: outboxes may still hold events of it, for as long as another server is connected to. So that is kept for good.
 """
 
 import sqlite3
@@ -162,7 +162,7 @@ def rewrite(engine: Engine) -> None:
             return
         connection.autocommit = True
         try:
-            for table in ("event", "suggestion", "text_record", "text_blob", "run"):
+            for table in ("event", "suggestion", "text_record", "text_blob", "run", "adapter"):
                 connection.execute(f"VACUUM FULL {table}")
         finally:
             connection.autocommit = False

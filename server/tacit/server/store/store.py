@@ -28,7 +28,7 @@ from tacit.server.store.opening import (
     translating,
     writing_engine,
 )
-from tacit.server.store.tables import ErasedRow, ErasureRow, EventRow, MetaRow, SuggestionRow, TextBlobRow, TextRow
+from tacit.server.store.tables import EventRow, MetaRow, SuggestionRow, TextBlobRow, TextRow
 from tacit.server.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,6 @@ class Store:
         gone = 0
         while deleted := await self.write(lambda session: _delete_old(session, limit)):
             gone += deleted
-        await self.write(lambda session: _delete_old_erasures(session, limit))
         return gone
 
     async def get(self, key: str) -> str | None:
@@ -177,12 +176,6 @@ def _delete_old(session: Session, limit_ms: int) -> int:
     if any(kind == "text_snapshot" for _, kind, _ in old):
         forget_unused_texts(session)
     return deleted
-
-
-def _delete_old_erasures(session: Session, limit_ms: int) -> None:
-    """What still arrives of what is so old is deleted with the next clean-up anyway."""
-    session.exec(delete(ErasureRow).where(col(ErasureRow.erased_ms) < limit_ms))
-    session.exec(delete(ErasedRow).where(col(ErasedRow.erased_ms) < limit_ms))
 
 
 def forget_unused_texts(session: Session) -> None:
