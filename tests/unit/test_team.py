@@ -28,6 +28,7 @@ from tacit.protocol.errors import (
     ModelUnavailable,
     NotFound,
     SettingError,
+    StorageUnavailable,
     TacitError,
     TooMany,
 )
@@ -266,6 +267,14 @@ async def test_trouble_of_the_machine_is_told_to_its_operator_only(
             assert str(home.root) not in "".join(told[name]) and "10.0.0.7" not in "".join(told[name]), error
         assert all(("loading" in one) == (error is failing[-1]) for one in told["anna"])
         assert all(one for one in told["anna"]) and '"engine_ready":false' in told["anna"][1]
+
+
+def test_postgresqls_words_are_its_operators() -> None:
+    """They name its host without a slash."""
+    away = StorageUnavailable('PostgreSQL does not answer (connection to server at "db7", port 5432 failed: FATAL: no).')
+    assert scope.error_of(OPERATOR, away) is away
+    told = scope.error_of(ANNA, away)
+    assert type(told) is StorageUnavailable and "db7" not in str(told)
 
 
 async def test_a_token_is_shown_once_and_ends_at_once(parts: Parts, clients: dict[str, httpx.AsyncClient], store: Store) -> None:

@@ -16,6 +16,7 @@ from tacit.protocol.errors import (
     Forbidden,
     NotFound,
     Refused,
+    StorageUnavailable,
     TacitError,
     TooMany,
     Unauthorized,
@@ -94,7 +95,10 @@ def status_of(user: User, status: ServerStatus) -> ServerStatus:
 
 def error_of(user: User, error: TacitError) -> TacitError:
     """As this user is told it: without the paths and addresses of the server's machine, which are its operator's."""
-    if user.operator or isinstance(error, OF_THE_QUESTION) or not _tells_a_place(str(error)):
+    if user.operator or isinstance(error, OF_THE_QUESTION):
+        return error
+    # PostgreSQL's words name its host, its user and its database in many ways.
+    if not isinstance(error, StorageUnavailable) and not _tells_a_place(str(error)):
         return error
     return type(error)("The team's server cannot do this now.", mend="Its operator sees why, by `tacit status` there.")
 
