@@ -95,6 +95,8 @@ class Parts:
     listening: str = ""
     """HOST:PORT on which a team is answered; empty: on none."""
     idle: Idle = field(default_factory=Idle)
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the engine's counts are asked for: an answer that is overtaken would look like an engine that began anew."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     requests: int = 0
 
@@ -400,7 +402,8 @@ async def _load(parts: Parts) -> ServerLoad:
     """How it goes just now, with the engine's cache looked at."""
     with suppress(errors.TacitError):
         service, _ = parts.host.service()
-        parts.metrics.prefix_cache(await service.prefix_cache())
+        async with parts.looking:
+            parts.metrics.prefix_cache(await service.prefix_cache())
     return parts.metrics.load.told(await parts.runs.training_share())
 
 
