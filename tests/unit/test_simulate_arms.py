@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from tiny_training import SAMPLES, sample
 
-from tacit.learner.simulate.arms import ARMS, arms, lessons
+from tacit.learner.simulate.arms import ARMS, arms, lessons, night
 from tacit.learner.simulate.cells import Cells
 from tacit.learner.simulate.findings import Cell, Scored
 from tacit.learner.simulate.personas import PERSONAS, person
@@ -40,6 +40,15 @@ def test_a_control_changes_the_reward_and_nothing_else(name: str) -> None:
     assert (sorted(values) == sorted(given)) == (name == "shuffled")
     assert [s.reward.value for s in lessons(ARMS[name], logged, NEXT, 2)] != [s.reward.value for s in seen]
     assert lessons(ARMS[name], logged, NEXT, 1) == seen
+
+
+def test_a_controls_past_has_the_controls_rewards_too() -> None:
+    """What is gone over again is chosen by reward: the logged one would come back by that way."""
+    days = [LOGGED[:8], LOGGED[8:], NEXT]
+    own, past = night(ARMS["random"], days, 2, 1)
+    first, nothing = night(ARMS["random"], days, 1, 1)
+    assert past == first != days[0] and nothing == [] and [s.suggestion_id for s in own] == [s.suggestion_id for s in days[1]]
+    assert night(ARMS["topr"], days, 2, 1) == (days[1], days[0])
 
 
 def test_topr_gets_the_log_as_it_is_and_unknown_arms_are_named() -> None:

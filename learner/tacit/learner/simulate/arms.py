@@ -85,3 +85,12 @@ def lessons(arm: Arm, logged: Sequence[Sample], scored: Sequence[Sample], seed: 
         else replace(sample, reward=replace(sample.reward, value=random.uniform(-1, 1)))
         for sample in logged
     ]
+
+
+def night(arm: Arm, days: Sequence[Sequence[Sample]], number: int, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """(what the arm learns from in night `number`, the first is 1; what it has learned from in those before, as it was given it).
+
+    days: the samples of each, and of the one after the night. A control's past has the control's rewards.
+    """
+    given = [lessons(arm, days[one - 1], days[one], 1000 * seed + one) for one in range(1, number + 1)]
+    return given[-1], [sample for samples in given[:-1] for sample in samples]

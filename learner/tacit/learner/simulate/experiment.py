@@ -21,7 +21,8 @@ from tacit.learner.base import Tokenizer, prepare
 from tacit.learner.publish import publish
 from tacit.learner.samples import Sample
 from tacit.learner.show_policy import refit
-from tacit.learner.simulate.arms import ARMS, FROZEN, Arm, arms, lessons
+from tacit.learner.simulate.arms import ARMS, FROZEN, Arm, arms
+from tacit.learner.simulate.arms import night as night_of
 from tacit.learner.simulate.cells import Cells, write
 from tacit.learner.simulate.days import days
 from tacit.learner.simulate.edits import Change
@@ -253,8 +254,7 @@ class Experiment:
             adapter = self.cells.adapter(seed, arm.name, night)
             parent = self.cells.adapter(seed, arm.name, night - 1) if night > 1 else None
             shutil.rmtree(adapter, ignore_errors=True)
-            own = lessons(arm, days[night - 1], following, 1000 * seed + night)
-            past = [sample for day in days[: night - 1] for sample in day]
+            own, past = night_of(arm, days, night, seed)
             trained = nights.night(arm, parent, own, past, settings_of(self.options.train, seed, night), adapter)
             seconds, steps = trained.seconds, trained.steps
         last = night == self.options.nights
