@@ -53,3 +53,14 @@ def test_each_server_has_an_outbox_of_its_own(home: Home) -> None:
     for remote, lines in ((None, 3), (first, 2), (second, 0)):
         found = [(one.lines(), one.close(delete=False)) for one in abandoned(outbox_of(home, remote))]
         assert sum(len(read) for read, _ in found) == lines
+
+
+def test_whoever_leaves_a_team_is_told_that_open_editors_do_not(home: Home) -> None:
+    from typer.testing import CliRunner
+
+    from tacit.cli.commands import build
+
+    keep(home, checked("https://tacit.example.com", "tacit_" + "x" * 43))
+    told = CliRunner().invoke(build(["connect"]), ["connect", "--off"])
+    assert told.exit_code == 0 and "Editors that are open go on asking https://tacit.example.com" in told.output
+    assert "Editors" not in CliRunner().invoke(build(["connect"]), ["connect", "--off"]).output

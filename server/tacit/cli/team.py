@@ -90,7 +90,10 @@ def connect(
         before = None
         with contextlib.suppress(SettingError):
             before = remote_of(home)
-        typer.echo("This machine's own server is used again." if forget(home) else "No team's server was used.")
+        gone = forget(home)
+        typer.echo("This machine's own server is used again." if gone else "No team's server was used.")
+        if gone and before is not None:
+            typer.echo(f"Editors that are open go on asking {before.url} until they are started again.")
         if before is not None and (left := events_in(outbox_of(home, before))):
             waits = "1 event" if left == 1 else f"{left:,} events"
             typer.echo(f"{waits} recorded for {before.url} wait{'s' * (left == 1)} here until it is used again.")
