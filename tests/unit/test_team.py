@@ -43,6 +43,7 @@ from tacit.server.resting import Resting
 from tacit.server.runs import Runs
 from tacit.server.schedule import Schedule
 from tacit.server.settings import Settings
+from tacit.server.store.erasing import LEFT_TO_DO
 from tacit.server.store.store import Store
 from tacit.server.store.tables import EventRow, UserRow
 from tacit.server.team import scope
@@ -232,6 +233,12 @@ async def test_the_status_tells_a_user_nothing_of_the_machine(clients: dict[str,
     assert str(home.root) not in told and '"pid":0' in told and '"load":null' in told
     own = await clients["operator"].get("/v1/status")
     assert str(home.root) in own.text and own.json()["load"]["waiting"] == 0
+
+
+async def test_what_is_forgotten_by_halves_is_said(clients: dict[str, httpx.AsyncClient], store: Store) -> None:
+    for note, said in (("{}", True), ("", False)):
+        await store.put(LEFT_TO_DO, note)
+        assert ("forgotten" in (await clients["operator"].get("/v1/status")).text) == said
 
 
 async def test_trouble_of_the_machine_is_told_to_its_operator_only(

@@ -58,6 +58,7 @@ from tacit.server.schedule import Schedule
 from tacit.server.settings import Settings
 from tacit.server.shadowing import draw_both
 from tacit.server.sharing import share
+from tacit.server.store.erasing import LEFT_TO_DO
 from tacit.server.store.store import Store, count_events
 from tacit.server.team import routes as team
 from tacit.server.team import scope
@@ -314,6 +315,8 @@ def _state(app: FastAPI, parts: Parts) -> None:
             lambda session: (project_infos(session, routes, owner), count_events(session, owner))
         )
         notices = (*([parts.store.notice] if parts.store.notice else []), *adapters.notices.values())
+        if not parts.forgetting.locked() and await parts.store.get(LEFT_TO_DO):
+            notices += ("What was forgotten is not erased from every file yet: say `tacit forget` again, or restart Tacit.",)
         found = ServerStatus(
             version=version("tacit"),
             pid=os.getpid(),

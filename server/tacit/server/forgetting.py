@@ -114,8 +114,8 @@ async def forget(home: Home, store: Store, adapters: Adapters, asked: ForgetRequ
 
 
 async def finish(home: Home, store: Store, adapters: Adapters) -> None:
-    """What a server that was killed has left to do. At the start, before anything serves; the store's notice says what of it
-    cannot be done now, for want of room for instance: completions are answered all the same."""
+    """What a server that was killed has left to do. At the start, before anything serves. Where files cannot be erased now, for
+    want of room for instance, the note stays, and completions are answered all the same."""
     if not (left := await store.get(LEFT_TO_DO)):
         return
     trace = Trace.from_json(left)
@@ -124,8 +124,6 @@ async def finish(home: Home, store: Store, adapters: Adapters) -> None:
         await _erase_traces(home, store, trace, names)
     except (TacitError, OSError) as error:
         log.error("what was forgotten is not erased from every file: %s", error)
-        said = f"What was forgotten is not erased from every file yet ({error}) Say `tacit forget` again, or restart Tacit."
-        store.notice = f"{store.notice} {said}".strip()
 
 
 def _trace(bounds: Bounds, erased: Erased) -> Trace:
