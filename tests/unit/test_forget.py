@@ -190,6 +190,7 @@ async def test_nothing_that_was_erased_is_left_in_a_file(home: Home, store: Stor
         f"adapters/.publishing-x/{name}",
         f"cache/lora/{name}-ab.gguf",
         "cache/lora/candidate-x-ab.gguf",
+        "logs/learner.log",
     ]
     for place in places:
         (home.root / place).parent.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from tacit.protocol.home import Home
 from tacit.server import history, verifying
 from tacit.server.adapters import Adapters
 from tacit.server.runs import check_none_runs
+from tacit.server.schedule import CANARY_LOG, LEARNER_LOG
 from tacit.server.store.erasing import FOREVER, LEFT_TO_DO, Bounds, Erased, erase, erased_ids
 from tacit.server.store.store import Store, milliseconds, set_value, value
 from tacit.server.store.tables import AdapterRow, RunRow
@@ -229,6 +230,10 @@ def _remove_leftovers(home: Home, trace: Trace, names: Sequence[str], projects: 
             shutil.rmtree(folder, ignore_errors=True)
     for folder in home.adapters.glob(f"{LEFTOVERS}*"):
         shutil.rmtree(folder, ignore_errors=True)
+    if trace.projects is None or trace.projects:
+        # What runs said at their end, and what they quoted where they broke off.
+        for name in (LEARNER_LOG, CANARY_LOG):
+            (home.logs / name).unlink(missing_ok=True)
     # Of a run whose server was killed while it tried the candidate.
     for path in (home.cache / "lora").glob("candidate-*"):
         path.unlink(missing_ok=True)
