@@ -11,17 +11,9 @@ from tacit.cli.serving import _load_words, _say_status
 from tacit.protocol.adapters import ProjectInfo, ServerLoad, ServerStatus
 from tacit.protocol.completion import Timings
 from tacit.protocol.errors import EngineUnavailable, Refused
-from tacit.protocol.home import Home
-from tacit.server.adapters import Adapters
-from tacit.server.app import Parts, _load
-from tacit.server.hosting import Host
 from tacit.server.load import RECENT, Load, percentile
 from tacit.server.metrics import Metrics
-from tacit.server.runs import DAY_MS, Runs, share_of_day
-from tacit.server.schedule import Schedule
-from tacit.server.settings import Settings
-from tacit.server.store.store import Store
-from tacit.server.team.users import Users
+from tacit.server.runs import DAY_MS, share_of_day
 
 
 def timings(
@@ -93,26 +85,20 @@ def test_what_the_cache_had_is_counted_once_and_goes_on_after_a_restart_of_the_e
     assert counted.load.told(0).prefix_cache_hits == 300 / 1250
 
 
-async def test_two_who_look_at_once_count_it_once(home: Home, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_who_look_at_once_count_it_once() -> None:
     """Editors, a person and Prometheus ask when they like, and the first answer may come last."""
+    asked = 0
 
-    class Slow:
-        asked = 0
+    async def slow_at_first() -> tuple[int, int]:
+        nonlocal asked
+        asked += 100
+        counted = asked
+        await asyncio.sleep(0.05 if counted == 100 else 0)
+        return counted, 0
 
-        async def prefix_cache(self) -> tuple[int, int]:
-            self.asked += 100
-            counted = self.asked
-            await asyncio.sleep(0.05 if counted == 100 else 0)
-            return counted, 0
-
-    settings, runs = Settings(nightly="off"), Runs(home, store)
-    adapters = Adapters(home, settings, store)
-    host = Host(home, settings, adapters)
-    parts = Parts(home, settings, store, adapters, runs, Schedule(home, settings, store, runs), host, Users(store))
-    service = (Slow(), "")
-    monkeypatch.setattr(host, "service", lambda: service)
-    await asyncio.gather(_load(parts), _load(parts))
-    assert parts.metrics.load.cache_asked == 200
+    metrics = Metrics()
+    await asyncio.gather(metrics.look(slow_at_first), metrics.look(slow_at_first))
+    assert metrics.load.cache_asked == 200
 
 
 async def swap(error: Exception | None) -> str:

@@ -58,7 +58,6 @@ from tacit.server.schedule import Schedule
 from tacit.server.settings import Settings
 from tacit.server.shadowing import draw_both
 from tacit.server.sharing import share
-from tacit.server.store.erasing import LEFT_TO_DO
 from tacit.server.store.store import Store, count_events
 from tacit.server.team import routes as team
 from tacit.server.team import scope
@@ -96,8 +95,7 @@ class Parts:
     listening: str = ""
     """HOST:PORT on which a team is answered; empty: on none."""
     idle: Idle = field(default_factory=Idle)
-    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while the engine's counts are asked for: an answer that is overtaken would look like an engine that began anew."""
+    forgetting: asyncio.Lock = field(default_factory=asyncio.Lock)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     requests: int = 0
 
@@ -110,7 +108,7 @@ def make_app(parts: Parts) -> FastAPI:
     _runs_and_adapters(app, parts)
     _state(app, parts)
     team.add_routes(app, parts.users)
-    forgetting.add_routes(app, parts.home, parts.store, parts.adapters)
+    forgetting.add_routes(app, parts.home, parts.store, parts.adapters, parts.forgetting)
     return app
 
 
@@ -315,8 +313,7 @@ def _state(app: FastAPI, parts: Parts) -> None:
             lambda session: (project_infos(session, routes, owner), count_events(session, owner))
         )
         notices = (*([parts.store.notice] if parts.store.notice else []), *adapters.notices.values())
-        if not parts.forgetting.locked() and await parts.store.get(LEFT_TO_DO):
-            notices += ("What was forgotten is not erased from every file yet: say `tacit forget` again, or restart Tacit.",)
+        notices += await forgetting.half_done(parts.store, parts.forgetting)
         found = ServerStatus(
             version=version("tacit"),
             pid=os.getpid(),
@@ -404,9 +401,7 @@ def _errors(app: FastAPI, parts: Parts) -> None:
 async def _load(parts: Parts) -> ServerLoad:
     """How it goes just now, with the engine's cache looked at."""
     with suppress(errors.TacitError):
-        service, _ = parts.host.service()
-        async with parts.looking:
-            parts.metrics.prefix_cache(await service.prefix_cache())
+        await parts.metrics.look(parts.host.service()[0].prefix_cache)
     return parts.metrics.load.told(await parts.runs.training_share())
 
 

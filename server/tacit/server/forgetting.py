@@ -62,8 +62,15 @@ class Trace:
         return self.projects is None or not self.projects.isdisjoint(manifest.projects or (manifest.project,))
 
 
-def add_routes(app: FastAPI, home: Home, store: Store, adapters: Adapters) -> None:
-    one = asyncio.Lock()
+async def half_done(store: Store, under_way: asyncio.Lock) -> tuple[str, ...]:
+    """A sentence, if something is forgotten by halves, and nobody is at it."""
+    if under_way.locked() or not await store.get(LEFT_TO_DO):
+        return ()
+    return ("What was forgotten is not erased from every file yet: say `tacit forget` again, or restart Tacit.",)
+
+
+def add_routes(app: FastAPI, home: Home, store: Store, adapters: Adapters, one: asyncio.Lock) -> None:
+    """one: held while something is forgotten."""
 
     @app.post("/v1/forget", response_model=Forgotten)
     async def erased(body: ForgetRequest) -> Response:

@@ -1,6 +1,7 @@
 """What is counted, for Prometheus. Pure in-memory counters; one registry per server, so that tests do not share them."""
 
-from collections.abc import Coroutine, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -20,6 +21,7 @@ class Metrics:
     def __init__(self) -> None:
         self.load = Load()
         """The same for a person."""
+        self._looking = asyncio.Lock()
         self._registry = CollectorRegistry()
         self.completions = Counter("tacit_completions", "Completion requests by outcome.", ["outcome"], registry=self._registry)
         self.completion_seconds = Histogram(
@@ -84,6 +86,11 @@ class Metrics:
         if completion:
             self.first_token_seconds.observe(timings.prompt_ms / 1000)
         self.load.answered(timings, completion=completion)
+
+    async def look(self, counted: Callable[[], Awaitable[tuple[int, int] | None]]) -> None:
+        """Ask the engine; one at a time: an answer that is overtaken would look like an engine that began anew."""
+        async with self._looking:
+            self.prefix_cache(await counted())
 
     def prefix_cache(self, counted: tuple[int, int] | None) -> None:
         """As `Load.look`."""
