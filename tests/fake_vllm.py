@@ -21,8 +21,9 @@ def programs(folder: Path, gpu_megabytes: int) -> Path:
     """A folder for PATH with `vllm-python`, which the setting `vllm_python` may name, and `nvidia-smi`."""
     where = folder / "bin"
     where.mkdir()
+    found = json.dumps({"versions": {"vllm": "0.26.0"}, "unlike": {}, "files": True})
     scripts = {
-        "vllm-python": f"""[ "$1" = -I ] && echo '{{"vllm": "0.26.0"}}' && exit 0\nexec {sys.executable} {__file__} "$@"\n""",
+        "vllm-python": f"""[ "$1" = -I ] && echo '{found}' && exit 0\nexec {sys.executable} {__file__} "$@"\n""",
         "nvidia-smi": f'echo "No such GPU, {gpu_megabytes}"\n',
     }
     for name, script in scripts.items():
