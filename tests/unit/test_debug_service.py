@@ -42,6 +42,8 @@ from tacit.server.settings import Settings
 from tacit.server.team.gate import SCOPE_KEY
 from tacit.server.team.users import OPERATOR, User
 
+RESTING = SimpleNamespace(asked=lambda: None)
+"""Nobody makes room for a learner here."""
 BROKEN = "def total(values):\n    result = 0\n    for value in values:\n        result += vlaue\n    return result\n"
 GOOD = f"The name is misspelt.\n\n```python\n{BROKEN.replace('vlaue', 'value')}```\n"
 BAD = f"It has to be another one.\n\n```python\n{BROKEN.replace('vlaue', 'element')}```\n"
@@ -228,7 +230,9 @@ async def test_what_breaks_down_on_the_way_is_the_streams_last_line(caplog: pyte
     service = DebugService(Scripted(ValueError(f"in {BROKEN}")), Settings(context_tokens=8192))
     host = SimpleNamespace(debugging=lambda: (service, "0" * 64), ready=True)
     app = FastAPI()
-    parts: Any = SimpleNamespace(metrics=Metrics(), host=host, adapters=Adapters(), requests=0, turns=None, idle=Idle())
+    parts: Any = SimpleNamespace(
+        metrics=Metrics(), host=host, adapters=Adapters(), requests=0, turns=None, idle=Idle(), resting=RESTING
+    )
     add_routes(app, parts)
     with caplog.at_level(logging.ERROR):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
@@ -249,7 +253,9 @@ async def test_whoever_comes_with_a_token_is_a_guest(user: User) -> None:
     service = DebugService(Scripted(f"Misspelt.\n\n```c\n{C.replace('vlaue', '1')}```\n"), Settings(context_tokens=8192))
     host = SimpleNamespace(debugging=lambda: (service, "0" * 64), ready=True)
     app = FastAPI()
-    parts: Any = SimpleNamespace(metrics=Metrics(), host=host, adapters=Adapters(), requests=0, turns=None, idle=Idle())
+    parts: Any = SimpleNamespace(
+        metrics=Metrics(), host=host, adapters=Adapters(), requests=0, turns=None, idle=Idle(), resting=RESTING
+    )
     add_routes(app, parts)
 
     async def behind_the_gate(scope: Any, receive: Any, send: Any) -> None:

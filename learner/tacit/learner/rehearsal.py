@@ -12,7 +12,7 @@ from random import Random
 from typing import Final, TypeVar
 
 from tacit.learner.reward import Reward
-from tacit.learner.samples import Sample, given_away
+from tacit.learner.samples import Sample, without
 
 T = TypeVar("T")
 
@@ -34,11 +34,10 @@ def rehearsed(past: Sequence[Sample], held_out: Sequence[Sample]) -> list[Sample
 
     held_out: what would give those away is left out.
     """
-    away = given_away(held_out)
     found: dict[str, Sample] = {}
-    for sample in past:
+    for sample in without(past, held_out):
         right = sample.hindsight > 0 or (sample.reward.labelled and sample.reward.value > 0)
-        if right and sample.written_tokens and not away(sample):
+        if right and sample.written_tokens:
             # Of a debugging answer the draws have one text.
             found.setdefault(sample.suggestion_id, _text_of(sample))
     return list(found.values())

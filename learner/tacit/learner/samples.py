@@ -206,16 +206,16 @@ def split(samples: Sequence[Sample], share: float = HELD_OUT) -> tuple[list[Samp
         held = [s for s in ordered if s.session in late]
     else:
         held = ordered[len(ordered) - round(wanted) :] if ordered else []
-    away = given_away(held)
-    return [s for s in ordered if not away(s)], held
+    return without(ordered, held), held
 
 
-def given_away(held: Iterable[Sample]) -> Callable[[Sample], bool]:
-    """Is a sample of the held-out ones, or of one of their places with the same text?"""
-    held = list(held)
+def without(samples: Sequence[Sample], held: Sequence[Sample]) -> list[Sample]:
+    """Those that do not give the held-out ones away: of none of their suggestions, nor of one with their text at their place."""
     ids = {s.suggestion_id for s in held}
     known = {_place(s) for s in held if s.written}
-    return lambda sample: sample.suggestion_id in ids or (bool(sample.written) and _place(sample) in known)
+    # Of an answer with several draws one has the text; all of them go.
+    ids |= {s.suggestion_id for s in samples if s.written and _place(s) in known}
+    return [s for s in samples if s.suggestion_id not in ids]
 
 
 def _place(sample: Sample) -> tuple[str, str]:
