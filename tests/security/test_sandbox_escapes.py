@@ -62,6 +62,8 @@ def _serve(one: socket.socket, stream: bool) -> None:
                     peer.sendall(peer.recv(100))
             else:
                 data, sender = one.recvfrom(100)
+                if sender is None:  # It was closed meanwhile.
+                    return
                 one.sendto(data, sender)
 
 
