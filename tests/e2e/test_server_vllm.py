@@ -142,7 +142,7 @@ async def test_adapters_of_two_projects_answer_side_by_side(server: ServerProces
     asked = [f"beside-{11 + number % 2}" for number in range(4)]
     *answers, bare = await asyncio.gather(*(ask(server, project, tokens=120) for project in asked), ask(server, None, tokens=120))
     assert answers == [alone[number % 2] for number in range(4)]
-    # The bare tiny model's likeliest tokens nearly tie, and a batch rounds otherwise than one request: nobody's weights but its own.
+    # The bare tiny model's likeliest tokens nearly tie, and a batch rounds otherwise than one request: only its own weights.
     assert bare[0] == "base" and bare[1] not in {tokens for _, tokens in alone}
     if (await server.client.status()).engine == "vllm":
         # In one batch: vLLM says which adapters ran in the same step. It was asked for both at once, and looks now and then.
