@@ -171,7 +171,9 @@ async def _learn(
     night = await steps.do(lambda: Night(home, model, run.parent, steps.progress, run.task))
     samples: list[Sample] = await steps.do(lambda: night.samples(records))
     training, held_out = split(samples)
-    earlier = rehearsal.drawn_from(log.past, len(training), options.seed) if options.objective in READS_WRITTEN else []
+    # Of an answer about an error each draw is a sample.
+    fresh = len({sample.suggestion_id for sample in training})
+    earlier = rehearsal.drawn_from(log.past, fresh, options.seed) if options.objective in READS_WRITTEN else []
     again = rehearsal.rehearsed(await steps.do(lambda: night.samples(earlier)), held_out)
     report["counts"] = reporting.counts(known + len(samples), samples, training, held_out, again)
     written = sum(bool(s.written_tokens) for s in held_out)
