@@ -11,8 +11,9 @@ from tacit.protocol.completion import Snippet
 from tacit.protocol.events import Accepted, BlockProposed, Event, Rated, Settled, Shown, Suggested
 from tacit.protocol.home import Home
 from tacit.protocol.redaction import STRADDLING, redact_after
+from tacit.server import ingest
 from tacit.server.export import PAGE, project_infos
-from tacit.server.ingest import redacted, store_events
+from tacit.server.ingest import keep, prepare, redacted, store_events
 from tacit.server.routing import Routes
 from tacit.server.store.store import Store, count_events
 from tacit.server.store.tables import EventRow
@@ -48,6 +49,23 @@ async def test_the_same_batch_from_both_sides_of_a_lost_answer_counts_once(store
     acks = await asyncio.gather(*(store_events(store, batch) for _ in range(10)))
     assert sum(ack.stored for ack in acks) == 20
     assert await store.read(count_events) == 20
+
+
+async def test_batches_that_are_written_together_are_counted_apart(store: Store) -> None:
+    known, new, last = suggested(), suggested(), suggested()
+    await store_events(store, [known])
+    rows = [prepare(events) for events in ([known, new], [new, rejected(new), last], [last], [])]
+    assert await store.write(lambda session: keep(session, rows)) == [1, 2, 0, 0]
+    assert await store.read(count_events) == 4
+    assert {record.suggestion for record in await exported(store)} == {known, new, last}
+
+
+async def test_more_events_than_one_statement_takes_are_written_in_several(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "EVENTS_AT_ONCE", 3)
+    batches = [[one, rejected(one)] for one in (suggested() for _ in range(5))]
+    counts = await store.write(lambda session: keep(session, [prepare(batch) for batch in [*batches, batches[0]]]))
+    assert counts == [2, 2, 2, 2, 2, 0]
+    assert len(await exported(store)) == 5
 
 
 async def test_what_became_of_a_suggestion_may_arrive_before_it(store: Store) -> None:

@@ -102,6 +102,38 @@ async def test_jobs_that_wait_share_a_commit(store: Store) -> None:
     assert commits < 100
 
 
+@pytest.mark.each_database
+async def test_jobs_of_the_same_work_are_one_call_and_none_fails_for_another(store: Store) -> None:
+    calls: list[list[str]] = []
+
+    def add(session: Session, ids: list[str]) -> list[str]:
+        calls.append(ids)
+        for id_ in ids:
+            session.add(_event(id_))
+            session.flush()
+        return [id_.upper() for id_ in ids]
+
+    # While the first commits, the others come to wait.
+    ids = ["a", "b", "b", *(f"c{number}" for number in range(60))]
+    results = await asyncio.gather(*(store.write_shared(add, id_) for id_ in ids), return_exceptions=True)
+    assert [results[0], results[1], *results[3:]] == [id_.upper() for id_ in ("a", "b", *ids[3:])]
+    assert isinstance(results[2], IntegrityError)
+    assert await store.read(count_events) == len(ids) - 1
+    # Either many had one call, or that one broke a rule and was asked for again, one by one.
+    assert max(map(len, calls)) > 1
+
+
+async def test_the_results_of_one_call_are_in_the_order_of_its_items(store: Store) -> None:
+    async def ask(number: int) -> int:
+        return await store.write_shared(_doubled, number)
+
+    assert await asyncio.gather(*map(ask, range(500))) == [2 * number for number in range(500)]
+
+
+def _doubled(_: Session, numbers: list[int]) -> list[int]:
+    return [2 * number for number in numbers]
+
+
 def test_the_migrated_schema_is_the_one_of_the_tables(store: Store, home: Home) -> None:
     with closing(sqlite3.connect(home.database)) as connection:
         for table in SQLModel.metadata.sorted_tables:

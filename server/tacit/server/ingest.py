@@ -12,7 +12,8 @@ from hashlib import sha256
 from typing import Any
 
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, SQLModel
+from sqlalchemy.orm import Mapped
+from sqlmodel import Session, SQLModel, col, select
 
 from tacit.protocol.completion import Context
 from tacit.protocol.debugging import Check, Diagnostic
@@ -34,6 +35,9 @@ from tacit.server.store.erasing import late
 from tacit.server.store.store import Store, milliseconds
 from tacit.server.store.tables import EventRow, SuggestionRow, TextBlobRow, TextRow
 
+EVENTS_AT_ONCE = 10_000
+"""Then the next batch is for other statements: SQLite takes 32,766 values in one, and a batch has 1,000 events at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -53,7 +57,7 @@ async def store_events(store: Store, events: Sequence[Event], owner: str = "") -
     # Redacting a whole context takes milliseconds; events without one do not pay for a thread.
     heavy = any(isinstance(event, Suggested | TextEvent) for event in events)
     rows = await asyncio.to_thread(prepare, events, owner) if heavy else prepare(events, owner)
-    stored = await store.write(lambda session: keep(session, rows))
+    stored = await store.write_shared(keep, rows)
     return EventAck(stored=stored, known=len(events) - stored)
 
 
@@ -116,26 +120,63 @@ def _without_nul(text: str) -> str:
     return text.replace("\0", "\ufffd")
 
 
-def keep(session: Session, rows: Rows) -> int:
-    """Insert what is not known yet, in the session's transaction; returns how many events that were. What belongs to
-    something that was forgotten is left out."""
+def keep(session: Session, batches: Sequence[Rows]) -> list[int]:
+    """Insert what is not known yet, in the session's transaction; returns how many events of each batch that were. What belongs
+    to something that was forgotten is left out."""
+    stored: list[int] = []
+    begun, events = 0, 0
+    for end, batch in enumerate(batches, start=1):
+        events += len(batch.events)
+        if events >= EVENTS_AT_ONCE or end == len(batches):
+            stored += _keep(session, batches[begun:end])
+            begun, events = end, 0
+    return stored
+
+
+def _keep(session: Session, batches: Sequence[Rows]) -> list[int]:
+    rows = _together(batches)
     if gone := late(session, rows.events, rows.suggestions, rows.texts, milliseconds()):
         rows = _without(rows, gone)
-    if rows.suggestions:
-        stored = _insert_events(session, [row for row in rows.events if row["kind"] == "suggested"])
-        # A known event brings a known suggestion; a second event about the same suggestion does not replace the first.
-        _insert_new(session, SuggestionRow, rows.suggestions)
-    else:
-        stored = 0
+    before = _before(session, rows)
     for index, event in rows.written:
-        suggestion = session.get(SuggestionRow, event.suggestion_id)
-        if suggestion is not None and suggestion.before:
-            rows.events[index]["body"] = redacted(event, suggestion.before).model_dump_json()
-    stored += _insert_events(session, [row for row in rows.events if row["kind"] != "suggested"])
-    for table, new in ((TextRow, rows.texts), (TextBlobRow, rows.blobs)):
-        if new:
-            _insert_new(session, table, new)
+        if place := before.get(event.suggestion_id):
+            rows.events[index]["body"] = redacted(event, place).model_dump_json()
+    new = _insert_new(session, EventRow, col(EventRow.id), rows.events)
+    # A known event brings a known suggestion; a second event about the same suggestion does not replace the first.
+    _insert_new(session, SuggestionRow, col(SuggestionRow.id), rows.suggestions)
+    _insert_new(session, TextRow, col(TextRow.event_id), rows.texts)
+    _insert_new(session, TextBlobRow, col(TextBlobRow.sha256), rows.blobs)
+    stored = []
+    for batch in batches:
+        ids = new.intersection(row["id"] for row in batch.events)
+        # An event that came twice is the first one's.
+        new -= ids
+        stored.append(len(ids))
     return stored
+
+
+def _together(batches: Sequence[Rows]) -> Rows:
+    """All their rows; those of events are others, so that a second call finds the first ones as they were."""
+    whole = Rows([], [], [])
+    for batch in batches:
+        whole.written.extend((len(whole.events) + index, event) for index, event in batch.written)
+        whole.events.extend(map(dict, batch.events))
+        whole.suggestions.extend(batch.suggestions)
+        whole.texts.extend(batch.texts)
+        whole.blobs.extend(batch.blobs)
+    return whole
+
+
+def _before(session: Session, rows: Rows) -> dict[str, str]:
+    """What stands before the places that something was written at, by suggestion: as is known, else as it comes now."""
+    asked = {event.suggestion_id for _, event in rows.written}
+    before: dict[str, str] = {}
+    for row in rows.suggestions:
+        before.setdefault(row["id"], row["before"])
+    if asked:
+        known = select(SuggestionRow.id, SuggestionRow.before).where(col(SuggestionRow.id).in_(asked))
+        before |= dict(session.exec(known).all())
+    return before
 
 
 def _without(rows: Rows, gone: set[str]) -> Rows:
@@ -157,16 +198,14 @@ def _without(rows: Rows, gone: set[str]) -> Rows:
     )
 
 
-def _insert_events(session: Session, rows: list[dict[str, Any]]) -> int:
-    return _insert_new(session, EventRow, rows) if rows else 0
-
-
-def _insert_new(session: Session, table: type[SQLModel], rows: list[dict[str, Any]]) -> int:
-    """Those that are not there yet; returns how many that were."""
+def _insert_new(session: Session, table: type[SQLModel], key: Mapped[str], rows: list[dict[str, Any]]) -> set[str]:
+    """Insert those whose key is not there yet; returns their keys."""
+    if not rows:
+        return set()
     connection = session.connection()
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
-    return connection.execute(statement, rows).rowcount
+    # With RETURNING, SQLAlchemy sends many rows in a statement, in place of one after another.
+    return set(connection.scalars(insert(table).on_conflict_do_nothing().returning(key), rows))
 
 
 def redacted(event: Event, before: str = "") -> Event:

@@ -6,7 +6,7 @@ Reads and writes are functions over a session; those about one subject live besi
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -34,6 +34,7 @@ from tacit.server.store.writer import Writer
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 DELETED_AT_ONCE = 2000
 """Rows per transaction of a clean-up: events go on being stored in between."""
@@ -97,6 +98,11 @@ class Store:
     async def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in a transaction; returns when it is on the disk. StorageFull, StorageCorrupt, or what `work` raises."""
         return await asyncio.wrap_future(self._writer.submit(work))
+
+    async def write_shared(self, work: Callable[[Session, list[Item]], Sequence[T]], item: Item) -> T:
+        """The same, in one call with all that waits to be written by the same `work`: from items to as many results. It may be
+        called again with each of them alone."""
+        return await asyncio.wrap_future(self._writer.submit_shared(work, item))
 
     async def read(self, query: Callable[[Session], T]) -> T:
         """Run `query` on one snapshot, in a thread. StorageCorrupt."""

@@ -7,9 +7,10 @@ by the load.
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine
@@ -19,16 +20,28 @@ from sqlmodel import Session
 from tacit.server.store.opening import translated
 
 T = TypeVar("T")
-Job = tuple[Callable[[Session], Any], Future[Any]]
+Item = TypeVar("Item")
 
 GROUP = 256
 """Jobs per commit, at most."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    work: Callable[[Session, list[Any]], Sequence[Any]]
+    """From items to as many results. Jobs of the same work, one after another, are one call."""
+    item: Any
+    future: Future[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _Alone:
     work: Callable[[Engine], Any]
     future: Future[Any]
+
+
+_Done = tuple[Future[Any], Any, Exception | None]
+"""Whose it is, the result, and why there is none."""
 
 
 class _Nothing:
@@ -38,14 +51,20 @@ class _Nothing:
 class Writer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._jobs: queue.SimpleQueue[Job | _Alone | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | _Alone | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[Session], T]) -> Future[T]:
         """Run `work` in a transaction. The future raises what `work` raised, or StorageFull, or StorageCorrupt."""
+        return self.submit_shared(lambda session, _: [work(session)], None)
+
+    def submit_shared(self, work: Callable[[Session, list[Item]], Sequence[T]], item: Item) -> Future[T]:
+        """The same for work that does much at once for little more than one: it is called with the items of all who wait with
+        the same work, and returns a result for each. If what it is called with breaks a rule of the database, it is called
+        again with each item alone, so that nobody fails for another's; it must bear that."""
         future: Future[T] = Future()
-        self._jobs.put((work, future))
+        self._jobs.put(_Job(work, item, future))
         return future
 
     def submit_alone(self, work: Callable[[Engine], T]) -> Future[T]:
@@ -61,19 +80,19 @@ class Writer:
 
     def _run(self) -> None:
         while True:
-            item: Job | _Alone | _Nothing | None = self._jobs.get()
-            group: list[Job] = []
-            while isinstance(item, tuple):
+            item: _Job | _Alone | _Nothing | None = self._jobs.get()
+            group: list[_Job] = []
+            while isinstance(item, _Job):
                 group.append(item)
                 item = self._next() if len(group) < GROUP else _Nothing()
             if group:
-                self._commit([job for job in group if job[1].set_running_or_notify_cancel()])
+                self._commit([job for job in group if job.future.set_running_or_notify_cancel()])
             if isinstance(item, _Alone) and item.future.set_running_or_notify_cancel():
                 self._run_alone(item)
             if item is None:
                 return
 
-    def _next(self) -> Job | _Alone | _Nothing | None:
+    def _next(self) -> _Job | _Alone | _Nothing | None:
         try:
             return self._jobs.get_nowait()
         except queue.Empty:
@@ -87,33 +106,41 @@ class Writer:
         else:
             job.future.set_result(result)
 
-    def _commit(self, group: list[Job]) -> None:
-        """Each job in a savepoint, so that one that fails takes nobody along; all of them in one transaction."""
-        results: list[tuple[Future[Any], Any]] = []
-        failures: list[tuple[Future[Any], BaseException]] = []
+    def _commit(self, group: list[_Job]) -> None:
+        """Calls in savepoints, so that one that fails takes nobody along; all of them in one transaction."""
+        done: list[_Done] = []
         try:
             with Session(self._engine) as session:
-                for work, future in group:
-                    try:
-                        with session.begin_nested():
-                            result = work(session)
-                    except DBAPIError as error:
-                        if not isinstance(error, IntegrityError | DataError):
-                            raise
-                        failures.append((future, error))
-                    except Exception as error:
-                        failures.append((future, error))
-                    else:
-                        # Only now: what `work` left to be flushed may have failed at the savepoint's end.
-                        results.append((future, result))
+                for _, jobs in groupby(group, key=lambda job: job.work):
+                    done += _called(session, list(jobs))
                 session.commit()
         except BaseException as broken:
             # The disk or the file: the transaction is gone as a whole, nobody's work was kept.
             known = translated(broken)
-            for _, future in group:
-                future.set_exception(known)
+            for job in group:
+                job.future.set_exception(known)
             return
-        for future, result in results:
-            future.set_result(result)
-        for future, failure in failures:
-            future.set_exception(failure)
+        for future, result, failure in done:
+            if failure is None:
+                future.set_result(result)
+            else:
+                future.set_exception(failure)
+
+
+def _called(session: Session, jobs: list[_Job]) -> list[_Done]:
+    """What became of jobs that have the same work."""
+    try:
+        with session.begin_nested():
+            results = jobs[0].work(session, [job.item for job in jobs])
+    except DBAPIError as error:
+        if not isinstance(error, IntegrityError | DataError):
+            raise
+        if len(jobs) > 1:
+            return [done for job in jobs for done in _called(session, [job])]
+        failure: Exception = error
+    except Exception as error:
+        failure = error
+    else:
+        # Only now: what the work left to be flushed may have failed at the savepoint's end.
+        return [(job.future, result, None) for job, result in zip(jobs, results, strict=True)]
+    return [(job.future, None, failure) for job in jobs]
