@@ -41,7 +41,7 @@ from tacit.protocol.adapters import (
     ShadowRequest,
 )
 from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context, PromptSize, Task
-from tacit.protocol.events import EventAck, EventBatch, SuggestionRecord, TextAt
+from tacit.protocol.events import EventAck, SuggestionRecord, TextAt
 from tacit.protocol.home import Home
 from tacit.server import forgetting
 from tacit.server.adapters import Adapters
@@ -49,7 +49,7 @@ from tacit.server.debugging import routes as debugging
 from tacit.server.export import export, project_infos, record_of
 from tacit.server.hosting import Host
 from tacit.server.idle import Idle
-from tacit.server.ingest import store_events
+from tacit.server.ingest import batch_of, store_events
 from tacit.server.metrics import Metrics
 from tacit.server.replay import text_at, texts_at
 from tacit.server.resting import Resting
@@ -147,13 +147,13 @@ def _completion_and_events(app: FastAPI, parts: Parts) -> None:
         return _json(await service.size(body))
 
     @app.post("/v1/events", response_model=EventAck)
-    async def events(body: EventBatch, request: Request) -> Response:
-        """Answered when every event of the batch is on the disk. Idempotent by event id."""
-        began = time.perf_counter()
-        user = asker(request)
+    async def events(request: Request) -> Response:
+        """An EventBatch, answered when every event of it is on the disk. Idempotent by event id."""
+        began, user = time.perf_counter(), asker(request)
+        batch = batch_of(await request.body())
         if parts.events is not None and not user.operator:
-            parts.events.take(user.name, len(body.events))
-        ack = await store_events(parts.store, scope.events_of(user, body.events), user.name)
+            parts.events.take(user.name, len(batch.events))
+        ack = await store_events(parts.store, scope.events_of(user, batch.events), user.name)
         parts.metrics.events.labels("stored").inc(ack.stored)
         parts.metrics.events.labels("known").inc(ack.known)
         parts.metrics.ingest_seconds.observe(time.perf_counter() - began)
