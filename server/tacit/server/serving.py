@@ -5,6 +5,7 @@ Order of the start: lock, log, store, socket; HTTP answers then, and the model c
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -115,6 +116,9 @@ async def _answer(
 ) -> None:
     """The same routes on both: on the Unix socket as they are, on TCP behind the gate."""
     app = make_app(parts)
+    # What is loaded by now stays: to look for garbage in it takes a tenth of a second, now and then, in which nobody is answered.
+    gc.collect()
+    gc.freeze()
     servers = [(_server(app, listening), listener)]
     if team is not None:
         settings = parts.settings
