@@ -23,6 +23,7 @@ from tacit.server.engine.interface import PRACTICE, Drawn, DrawStats, Sampling
 SILENT_SECONDS = 120.0
 """An answer that says nothing for so long comes from an engine that hangs."""
 LOAD_SECONDS = 120.0
+"""Of an adapter, or to forget it. On a processor it waits for a step, which with an adapter takes many seconds."""
 LOOK_SECONDS = 10.0
 GLANCE_SECONDS = 2.0
 """For what the status only mentions."""
@@ -110,7 +111,7 @@ class VllmClient:
     async def unload(self, name: str) -> None:
         """Without a word if it is not loaded. Streams that use it end undisturbed."""
         with contextlib.suppress(NotFound):
-            await self._post("/v1/unload_lora_adapter", {"lora_name": name})
+            await self._post("/v1/unload_lora_adapter", {"lora_name": name}, LOAD_SECONDS)
 
     async def sleep(self) -> None:
         """Level 1: weights go to the machine's memory, the cache is forgotten. A development route: only if it was started so."""
