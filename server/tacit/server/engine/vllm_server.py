@@ -25,8 +25,9 @@ LOOK_SECONDS = 0.25
 """Between two looks whether it answers yet."""
 WATCH_SECONDS, MISSES = 5.0, 3
 """Between two looks whether a vLLM that somebody else runs is still there; so many in vain, and it is not."""
-MAX_RANK = 64
-"""Of an adapter. vLLM sets the memory aside at its start."""
+MAX_RANK = 16
+"""Of an adapter: what the learner makes. vLLM sets the memory aside for each at its start, and on a processor multiplies each
+token with all of it."""
 LORAS_AT_ONCE, LORAS_KEPT = 4, 32
 """Adapters in one batch; adapters in memory. Beyond that vLLM reads them from their folders again."""
 KV_GIB_ON_CPU = 2
