@@ -19,7 +19,7 @@ from tacit.protocol.fim import QWEN
 from tacit.protocol.home import Home
 from tacit.server import history
 from tacit.server.adapters import Adapters
-from tacit.server.engine.interface import Drawn, DrawStats, Sampling
+from tacit.server.engine.interface import COMPLETION, Drawn, DrawStats, Sampling
 from tacit.server.settings import Settings
 from tacit.server.store.store import Store
 from tacit.server.verifying import disagreement, verify
@@ -40,6 +40,7 @@ class FakeEngine:
         self.files: dict[str, Path] = {}
         self.refuses: set[str] = set()
         self.logprobs: dict[str | None, float] = {}
+        self.ranks: list[int] = []
         self.loading = asyncio.Event()
         self.may_load = asyncio.Event()
         self.may_load.set()
@@ -56,6 +57,7 @@ class FakeEngine:
     ) -> AsyncGenerator[Drawn | DrawStats, None]:
         if adapter is not None and adapter not in self.files:
             raise NotFound(adapter)
+        self.ranks.append(sampling.rank)
         yield DrawStats(len(prompt), len(prompt), 1.0, 0, 0.0, False)
         for _ in range(sampling.max_tokens):
             yield Drawn(7, "x", self.logprobs.get(adapter, -1.0))
@@ -160,6 +162,14 @@ async def test_a_spoiled_adapter_never_reaches_the_engine(spoil: Callable[[Path]
     with pytest.raises(Refused):
         await adapters.promote(bad)
     assert policy(adapters) == good and engine.loaded() == {good}
+
+
+async def test_a_swap_waits_behind_no_completion(home: Home, store: Store) -> None:
+    """vLLM takes what ranks lower only when nothing ranks higher: with a full house, never."""
+    engine = FakeEngine()
+    adapters = await attached(home, store, engine)
+    await adapters.promote(write(home, 1))
+    assert set(engine.ranks) == {COMPLETION}
 
 
 def test_an_adapter_for_another_base_is_refused_with_both_named(home: Home) -> None:

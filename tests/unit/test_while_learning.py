@@ -89,7 +89,7 @@ def test_sizes_are_counted_from_the_models_shapes() -> None:
     size = size_of(Base("qwen2", shapes, 2, 1), 1234, tokens=10)
     assert size.weights == 2 * (800 + 64 + 32 + 32 + 4 + 8) and size.file == 1234
     assert size.cache == 2 * (4 + 4) * 10
-    assert size.adapters == 2 * 4 * 64 * ((8 + 8) + (4 + 8) + (4 + 8))
+    assert size.adapters == 2 * 4 * 16 * ((8 + 8) + (4 + 8) + (4 + 8))
 
 
 def test_one_request_is_nobody_waiting_and_several_in_a_row_are() -> None:

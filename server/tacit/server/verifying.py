@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from tacit.protocol.adapters import ADAPTER_FILES, ADAPTER_NAME, MANIFEST, Manifest, Probe, ProbeRequest
 from tacit.protocol.errors import NotFound, Refused
-from tacit.server.engine.interface import PRACTICE, Drawn, Engine, Sampling
+from tacit.server.engine.interface import Drawn, Engine, Sampling
 
 PROBE_TOLERANCE = 0.05
 """Mean |Δ log-probability|, nats, between what the learner recorded and what the engine computes."""
@@ -104,8 +104,9 @@ def count_lines(path: Path) -> int:
 
 
 async def probe(engine: Engine, prompt: Sequence[int], max_tokens: int, adapter: str | None) -> Probe:
-    """The engine's greedy continuation."""
-    async with aclosing(engine.generate(prompt, Sampling(max_tokens, 0.0, 0, PRACTICE), adapter)) as items:
+    """The engine's greedy continuation. It ranks as a completion: behind those, a swap would wait for as long as all slots of the
+    engine are in use."""
+    async with aclosing(engine.generate(prompt, Sampling(max_tokens, 0.0, 0), adapter)) as items:
         drawn = [item async for item in items if isinstance(item, Drawn)]
     return Probe(prompt=tuple(prompt), tokens=tuple(item.token for item in drawn), logprobs=tuple(item.logprob for item in drawn))
 

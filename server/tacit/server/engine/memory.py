@@ -37,8 +37,9 @@ STAND_IN_REST = GIB // 2
 """Of llama.cpp besides weights and cache. Estimate."""
 SHARE = 0.9
 """Of the GPU that vLLM takes where nobody else wants it: its own default."""
-ADAPTERS, RANK = 4, 64
-"""For which vLLM sets memory aside at its start (`vllm_server`)."""
+LORAS_AT_ONCE, MAX_RANK = 4, 16
+"""Adapters in one batch, and the rank of each: what the learner makes. vLLM sets the memory aside at its start, and on a
+processor multiplies each token with all of it."""
 
 _MATRIX = re.compile(r"blk\.\d+\.(attn_[qkvo]\w*|ffn_\w+)\.weight")
 _CACHED = re.compile(r"blk\.\d+\.attn_[kv]\.weight")
@@ -74,7 +75,7 @@ def size_of(base: Base, file: int, tokens: int) -> Size:
     return Size(
         weights=WEIGHT_BYTES * sum(map(prod, base.shapes.values())),
         cache=CACHE_BYTES * cached * tokens,
-        adapters=WEIGHT_BYTES * ADAPTERS * RANK * sum(map(sum, matrices)),
+        adapters=WEIGHT_BYTES * LORAS_AT_ONCE * MAX_RANK * sum(map(sum, matrices)),
         file=file,
     )
 

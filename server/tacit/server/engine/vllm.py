@@ -24,9 +24,21 @@ from tacit.server.engine.environments import Environment, vllm_environment
 from tacit.server.engine.gguf_header import Base, read_base
 from tacit.server.engine.interface import Drawn, DrawStats, Sampling
 from tacit.server.engine.lora_gguf import check, digest
-from tacit.server.engine.memory import GIB, Mode, Plan, Size, at_night, elsewhere, on_cpu, on_gpu, size_of, stand_in_fits
+from tacit.server.engine.memory import (
+    GIB,
+    MAX_RANK,
+    Mode,
+    Plan,
+    Size,
+    at_night,
+    elsewhere,
+    on_cpu,
+    on_gpu,
+    size_of,
+    stand_in_fits,
+)
 from tacit.server.engine.vllm_child import ChildConfig
-from tacit.server.engine.vllm_server import KV_GIB_ON_CPU, MAX_RANK, VllmServer, command_line, environment
+from tacit.server.engine.vllm_server import KV_GIB_ON_CPU, VllmServer, command_line, environment
 from tacit.server.models.choose import read_hardware
 from tacit.server.settings import Settings
 

@@ -255,4 +255,6 @@ def refusal(status: int, body: bytes) -> TacitError:
 
 
 def _gone(error: httpx.HTTPError) -> EngineUnavailable:
+    if isinstance(error, httpx.TimeoutException):
+        return EngineUnavailable("vLLM has not answered in time.", mend="It hangs, or has too much to do; try again.")
     return EngineUnavailable(f"vLLM does not answer ({type(error).__name__}).", mend="It is being restarted; try again.")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from tacit.protocol.errors import EngineUnavailable, SettingError, TacitError
+from tacit.server.engine.memory import LORAS_AT_ONCE, MAX_RANK
 from tacit.server.engine.vllm_child import ChildConfig, end_group
 from tacit.server.engine.vllm_client import VllmClient
 
@@ -25,11 +26,8 @@ LOOK_SECONDS = 0.25
 """Between two looks whether it answers yet."""
 WATCH_SECONDS, MISSES = 5.0, 3
 """Between two looks whether a vLLM that somebody else runs is still there; so many in vain, and it is not."""
-MAX_RANK = 16
-"""Of an adapter: what the learner makes. vLLM sets the memory aside for each at its start, and on a processor multiplies each
-token with all of it."""
-LORAS_AT_ONCE, LORAS_KEPT = 4, 32
-"""Adapters in one batch; adapters in memory. Beyond that vLLM reads them from their folders again."""
+LORAS_KEPT = 32
+"""Adapters in memory. Beyond that vLLM reads them from their folders again."""
 KV_GIB_ON_CPU = 2
 GUESSED_FROM = {"prompt_lookup_min": 2, "prompt_lookup_max": 5}
 """So many tokens before the place must stand in the prompt as well; what follows them there is guessed."""
