@@ -66,6 +66,31 @@ def test_packages_are_covered_by_their_own_tests(path: str, files: list[str], co
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "covers"),
+    [
+        ("src/test/java/com/acme/shop/CartTest.java", "", True),
+        ("tests/TestCart.java", "", True),
+        ("core/src/test/java/com/acme/shop/AllTests.java", "package com.acme.shop;\nclass AllTests { Cart cart; }", True),
+        ("src/test/java/com/acme/AllTests.java", "package com.acme;\nimport com.acme.shop.Cart;\n", True),
+        ("src/test/java/com/acme/AllTests.java", "package com.acme;\nimport static com.acme.shop.Cart.total;\n", True),
+        ("src/test/java/com/acme/AllTests.java", "package com.acme;\nimport com.acme.shop.*;\nclass AllTests { Cart c; }", True),
+        (
+            "src/test/java/com/acme/AllTests.java",
+            "package com.acme;\nimport com.acme.shop.*;\nclass AllTests { Carts c; }",
+            False,
+        ),
+        ("src/test/java/com/acme/AllTests.java", "package com.acme;\nimport com.acme.other.Cart;\n", False),
+        ("src/test/java/com/acme/NamedIT.java", "", True),
+        ("src/main/java/com/acme/shop/Latest.java", "package com.acme.shop;\nclass Latest { Cart cart; }", False),
+    ],
+)
+def test_java_is_covered_by_what_its_package_or_an_import_says(name: str, text: str, covers: bool) -> None:
+    said = "\tat app//com.acme.NamedIT.it(NamedIT.java:3)\n"
+    path = "src/main/java/com/acme/shop/Cart.java"
+    assert covering(path, [name, path], {name: text}.get, said) == [name] * covers
+
+
+@pytest.mark.parametrize(
     ("said", "first"),
     [
         ('File "/x/a/test_it.py", line 3', ["a/test_it.py"]),

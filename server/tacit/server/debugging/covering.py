@@ -19,13 +19,14 @@ MOST_NAMED: Final = 3
 _TEST: Final = re.compile(
     r"(?:^|/)(?:(?:test_[^/]*|[^/]*_test)\.py|[^/]*[.-](?:test|spec)\.[cm]?[jt]sx?"
     r"|(?:__tests__|tests?)/(?:.*/)?[^/]*\.[cm]?[jt]sx?|[^/]*_test\.go|tests/[^/]*\.rs"
-    r"|(?:test_[^/]*|[^/]*(?:[_-]test|Test)|tests?/(?:.*/)?[^/]*)\.(?:c|cc|cpp|cxx))$"
+    r"|(?:test_[^/]*|[^/]*(?:[_-]test|Test)|tests?/(?:.*/)?[^/]*)\.(?:c|cc|cpp|cxx)"
+    r"|(?:[^/]*(?:Tests?|TestCase|[a-z0-9]IT)|Test[A-Z][^/]*|tests?/(?:.*/)?[^/]*)\.java)$"
 )
 _SCRIPT: Final = re.compile(r"(?:\.d)?\.[cm]?[jt]sx?$")
 _REQUIRED: Final = re.compile(
     r"""(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\(|\bmock\s*\()\s*["'](\.{1,2}/[^"'\n]{1,300})["']"""
 )
-_PLACE: Final = re.compile(r"[\w.@+\-/\\]+\.(?:py|go|cc|cpp|cxx|c|[cm]?[jt]sx?)\b")
+_PLACE: Final = re.compile(r"[\w.@+\-/\\]+\.(?:py|go|java|cc|cpp|cxx|c|[cm]?[jt]sx?)\b")
 """What may be the path of a test in a text."""
 _BUILT: Final = frozenset(("c", "cc", "cpp", "cxx", "h", "hh", "hpp", "hxx"))
 _TESTED: Final = re.compile(r"^\s*(?:enable_testing\s*\(|include\s*\(\s*CTest\b)", re.MULTILINE | re.IGNORECASE)
@@ -79,6 +80,10 @@ def _ways(path: str, ending: str) -> tuple[Callable[[str], bool], Callable[[str,
         # A package's tests stand beside it.
         package = re.compile(rf'"[^"\n]*/{re.escape(folder)}"') if folder else None
         return lambda name: name.rpartition("/")[0] == folder, lambda text, _: package is not None and bool(package.search(text))
+    if ending == "java":
+        stem = last.removesuffix(".java")
+        called = {f"Test{stem}.java", *(f"{stem}{one}.java" for one in ("Test", "Tests", "TestCase", "IT"))}
+        return lambda name: name.rpartition("/")[2] in called, lambda text, _: _mentions(text, stem, folder)
     if ending == "cpp":
         # Without what includes it, a test is a program that has nothing of it.
         included = re.compile(rf'^\s*#\s*include\s*["<](?:[^">\n]*/)?{re.escape(last.rpartition(".")[0])}\.\w+[">]', re.M)
@@ -133,6 +138,18 @@ def _requires(text: str, name: str, path: str) -> bool:
     wanted = {module, module.removesuffix("/index")}
     folder = posixpath.dirname(name)
     return any(_SCRIPT.sub("", posixpath.normpath(posixpath.join(folder, one))) in wanted for one in _REQUIRED.findall(text))
+
+
+def _mentions(text: str, stem: str, folder: str) -> bool:
+    """A Java class uses those of its package without saying so, others by an import; where packages begin is not known."""
+    if not re.search(rf"\b{re.escape(stem)}\b", text):
+        return False
+    own = re.search(r"^\s*package\s+([\w.]+)\s*;", text, re.MULTILINE)
+    if own is None or f"/{folder}".endswith("/" + own[1].replace(".", "/")):
+        return True
+    package = re.escape(folder.rpartition("/")[2])
+    wanted = rf"^\s*import\s+(?:static\s+)?(?:[\w.]+\.)?{package}\.(?:{re.escape(stem)}\b|\*)"
+    return re.search(wanted, text, re.MULTILINE) is not None
 
 
 def _relative(stem: str) -> str:

@@ -19,6 +19,9 @@ for folder, folders, names in os.walk("/workspace"):
     os.makedirs(below, exist_ok=True)
     for name in names:
         source, target = os.path.join(folder, name), os.path.join(below, name)
+        if os.path.exists(target):
+            # It is bound.
+            continue
         shutil.copyfile(source, target)
         os.chmod(target, 0o755 if os.access(source, os.X_OK) else 0o644)
 with open(os.path.join(root, told["path"]), "w", encoding="utf-8", errors="replace", newline="") as file:

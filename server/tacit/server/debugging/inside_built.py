@@ -4,7 +4,7 @@ from typing import Final
 
 from tacit.server.debugging.inside import COPY
 
-_SAID: Final = """
+SAID: Final = """
 import re
 
 began = time.monotonic()
@@ -31,7 +31,7 @@ def said(command):
         return tests.returncode, file.read(8_000_000)
 """
 
-RUST: Final = f"""{COPY}{_SAID}
+RUST: Final = f"""{COPY}{SAID}
 # What links is called `cc`, often by way of /etc, which is not here.
 linker = None if shutil.which("cc") else shutil.which("gcc") or shutil.which("clang")
 if linker:
@@ -64,7 +64,7 @@ say(passed=passed, failed=failed, seconds=time.monotonic() - began, readable=Tru
 """
 """All tests of a package: they are built together, and which of them reach a function only running them tells."""
 
-GO: Final = f"""{COPY}{_SAID}
+GO: Final = f"""{COPY}{SAID}
 environment.update(
     GOCACHE="/tmp/go-cache", GOPATH="/tmp/go", GOPROXY="off", GOSUMDB="off", GOTOOLCHAIN="local", GOTELEMETRY="off",
     CGO_ENABLED="0", GOWORK="off",
@@ -94,7 +94,7 @@ for folder, files in packages.items():
 say(passed=passed, failed=failed, seconds=time.monotonic() - began, readable=True)
 """
 
-CPP: Final = f"""{COPY}{_SAID}
+CPP: Final = f"""{COPY}{SAID}
 environment.update(CC=told["c"], CXX=told["program"])
 
 if told["files"] == ["CMakeLists.txt"]:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from tacit.sandbox.walls import SYSTEM, interpreter
-from tacit.server.debugging import go_names, rust_names
+from tacit.server.debugging import go_names, java_jars, rust_names
 from tacit.server.debugging.inside import NODE, PYTHON, UNITTEST
 from tacit.server.debugging.inside_built import CPP, GO, RUST
+from tacit.server.debugging.inside_java import JAVA
 
 ENVIRONMENTS: Final = (".venv", "venv", "env")
 ROOM: Final = 256 << 20
@@ -24,6 +25,7 @@ ROOM: Final = 256 << 20
 BUILT_ROOM: Final = 1 << 30
 """The same where what is built lies there, too. It is memory, as far as it is written to."""
 _PYTHON: Final = re.compile(r"python3?(\.\d+)?")
+_VERSION: Final = re.compile(r'^JAVA_VERSION="(\d+)', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,27 @@ def _compilers(_: Path) -> Tool | str:
     return Tool(found["cpp"], [], {"c": found["c"], "cmake": found["cmake"] if found["ctest"] else "", "ctest": found["ctest"]})
 
 
+def _jdk(root: Path) -> Tool | str:
+    """A JDK for certain, and the jars that were fetched for it. What is called `javac` may be a script that chooses one."""
+    real = Path(os.path.realpath(shutil.which("javac") or "javac"))
+    prefix, name = real.parent.parent, "a JDK (`javac`)"
+    if not real.is_file() or not (prefix / "bin" / "java").is_file():
+        return name
+    if not any((prefix / "lib" / one).is_file() for one in ("modules", "tools.jar")):
+        return name
+    binds = [] if _of_system(prefix) else _parts(prefix, "bin", "lib", "jre", "conf", "release")
+    # Debian has its settings in the system's own folder.
+    settings = Path(os.path.realpath(prefix / "conf" / "security" / "java.security")).parent.parent
+    if settings.parent == Path("/etc") and settings.name.startswith("java"):
+        binds.append(str(settings))
+    jars = [str(one) for one in java_jars.jars(root, java_jars.Caches.of_user())]
+    version = _VERSION.search((prefix / "release").read_text(errors="replace")) if (prefix / "release").is_file() else None
+    # From 23 on it processes annotations only where it is told to.
+    processors = "full" if version is not None and int(version[1]) >= 23 else ""
+    told = {"jars": os.pathsep.join(jars), "processors": processors}
+    return Tool(str(prefix / "bin" / "java"), [*binds, *jars], told)
+
+
 def _of_system(path: Path) -> bool:
     return any(path.is_relative_to(one) for one in (*SYSTEM, sys.base_prefix))
 
@@ -146,5 +169,6 @@ TOOLCHAINS: Final[Mapping[str, Toolchain]] = {
     "c": _BUILT,
     "cpp": _BUILT,
     "go": Toolchain("Go", _go, GO, BUILT_ROOM, 240.0),
+    "java": Toolchain("Java", _jdk, JAVA, BUILT_ROOM, 240.0),
 }
 """By LSP language id."""
