@@ -95,8 +95,10 @@ POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 """
 
 
-@pytest.fixture(scope="module")
-def boxed() -> Iterator[None]:
+@pytest.fixture
+def boxed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """However busy the machine is meanwhile."""
+    monkeypatch.setattr("tacit.server.debugging.running.SLOWER", 300.0)
     with bubblewrap():
         yield
 

@@ -38,13 +38,17 @@ if linker:
     os.mkdir("/tmp/tools")
     os.symlink(linker, "/tmp/tools/cc")
     environment["PATH"] += ":/tmp/tools"
-os.mkdir("/tmp/cargo")
-if told["crates"]:
-    os.symlink(told["crates"], "/tmp/cargo/registry")
+os.mkdir("/tmp/tacit-cargo")
+for name, fetched in (("registry", told["crates"]), ("git", told["git"])):
+    if fetched:
+        os.symlink(fetched, "/tmp/tacit-cargo/" + name)
+with open("/tmp/tacit-cargo/config.toml", "w") as file:
+    file.write(told["sources"])
 environment.update(
-    CARGO_HOME="/tmp/cargo", CARGO_TARGET_DIR="/tmp/target", CARGO_NET_OFFLINE="true", CARGO_INCREMENTAL="0",
+    CARGO_HOME="/tmp/tacit-cargo", CARGO_TARGET_DIR="/tmp/target", CARGO_NET_OFFLINE="true", CARGO_INCREMENTAL="0",
     CARGO_PROFILE_DEV_DEBUG="0", CARGO_PROFILE_TEST_DEBUG="0", CARGO_TERM_COLOR="never",
-    RUSTC=os.path.join(os.path.dirname(told["program"]), "rustc"),
+    # What stands between cargo and the compiler is not here.
+    RUSTC_WRAPPER="", RUSTC=os.path.join(os.path.dirname(told["program"]), "rustc"),
 )
 for manifest in told["files"]:
     folder, where, ran = os.path.dirname(manifest), "", False
@@ -59,6 +63,8 @@ for manifest in told["files"]:
         if ended is not None:
             (passed if ended[2] == "ok" else failed).append(where + "::" + ended[1])
     if code and not ran:
+        if re.search(r"no matching package|to retry without|attempting to make an HTTP|can't checkout", text):
+            say(problem="cargo has not fetched all crates that they need (`cargo fetch` does)")
         failed.append(told["path"])
 say(passed=passed, failed=failed, seconds=time.monotonic() - began, readable=True)
 """

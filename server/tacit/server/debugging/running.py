@@ -25,7 +25,7 @@ from tacit.sandbox.walls import SYSTEM, Limits, limiting, missing, wrapped
 from tacit.server.debugging import covering
 from tacit.server.debugging.inside import WORKSPACE
 from tacit.server.debugging.shadow import visible_files
-from tacit.server.debugging.toolchains import ENVIRONMENTS, TOOLCHAINS
+from tacit.server.debugging.toolchains import ENVIRONMENTS, TOOLCHAINS, VENDOR, vendored
 
 OFF: Final = "The tests were not run: `debugRunTests` is off."
 LIMITS: Final = Limits(cpu_seconds=120, memory=4 << 30, file_bytes=64 << 20, open_files=512, processes=128, reserved=False)
@@ -147,8 +147,9 @@ def _copy(root: Path, path: str, copy: Path) -> list[str] | str:
     copy.chmod(0o755)
     names: list[str] = []
     size = 0
+    installed = {*INSTALLED, *([VENDOR] if vendored(root) else [])}
     for parts, source in islice(visible_files(root, tuple(path.split("/"))), MOST_FILES + 1):
-        if parts[0] in INSTALLED or (parts[0] in BUILT and (root / parts[0] / "CACHEDIR.TAG").is_file()):
+        if parts[0] in installed or (parts[0] in BUILT and (root / parts[0] / "CACHEDIR.TAG").is_file()):
             continue
         length = Path(source).stat().st_size
         size += length
@@ -196,7 +197,9 @@ async def _run(
     hosts = copy.parent / "hosts"
     await asyncio.to_thread(hosts.write_text, "127.0.0.1 localhost\n")
     hosts.chmod(0o644)
-    inner = {WORKSPACE: str(copy), "/etc/hosts": str(hosts), **{one: one for one in tool.binds if Path(one).is_relative_to(root)}}
+    # What lies below what can be written there is bound after it.
+    within = {one: one for one in tool.binds if Path(one).is_relative_to(root) or Path(one).is_relative_to("/tmp")}
+    inner = {WORKSPACE: str(copy), "/etc/hosts": str(hosts), **within}
     outer = [one for one in tool.binds if one not in inner]
     command = wrapped(limiting(LIMITS) + chain.inside, outer, chain.room, work=str(root), within=inner)
     answer = await _said(command, json.dumps(told).encode(), patience + STARTING, mark)

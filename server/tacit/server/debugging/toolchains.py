@@ -4,10 +4,12 @@ and which program does it inside. Looks where tools are installed; starts nothin
 Only what is such a tool for certain is bound, and of where it is installed, which may be a home, only the parts that it needs.
 """
 
+import json
 import os
 import re
 import shutil
 import sys
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,7 @@ from tacit.server.debugging.inside_built import CPP, GO, RUST
 from tacit.server.debugging.inside_java import JAVA
 
 ENVIRONMENTS: Final = (".venv", "venv", "env")
+VENDOR: Final = "vendor"
 ROOM: Final = 256 << 20
 """Bytes of the writable copy inside, and of /tmp there."""
 BUILT_ROOM: Final = 1 << 30
@@ -99,9 +102,35 @@ def _cargo(root: Path) -> Tool | str:
         return "cargo"
     prefix = cargo.parent.parent
     binds = [] if _of_system(prefix) else _parts(prefix, "bin", "lib", "libexec")
-    crates = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo") / "registry"
-    has = crates.is_dir() and not crates.is_relative_to(root)
-    return Tool(str(cargo), [*binds, *([str(crates)] if has else [])], {"crates": str(crates) if has else ""})
+    home = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+    fetched = {name: str(home / name) for name in ("registry", "git") if (home / name).is_dir() and not home.is_relative_to(root)}
+    told = {"crates": fetched.get("registry", ""), "git": fetched.get("git", ""), "sources": _sources(home)}
+    return Tool(str(cargo), [*binds, *fetched.values(), *vendored(root)], told)
+
+
+def _sources(home: Path) -> str:
+    """Of the user's settings where crates come from, which decides where cargo looks for what it has fetched; and no tokens."""
+    try:
+        told = tomllib.loads((home / "config.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    lines = []
+    for table, keys in (("source", ("registry", "replace-with")), ("registries", ("index",))):
+        tables = told.get(table)
+        for name, one in tables.items() if isinstance(tables, dict) else ():
+            # Such strings are written as JSON writes them.
+            values = [
+                f"{key} = {json.dumps(one[key])}" for key in keys if isinstance(one, dict) and isinstance(one.get(key), str)
+            ]
+            lines += [f"[{table}.{json.dumps(name)}]", *values]
+    return "\n".join(lines)
+
+
+def vendored(root: Path) -> list[str]:
+    """The folder that `cargo vendor` or `go mod vendor` made, whole: the tools compare it with what it was."""
+    folder = root / VENDOR
+    made = (folder / "modules.txt").is_file() or next(folder.glob("*/.cargo-checksum.json"), None) is not None
+    return [str(folder)] if made and not folder.is_symlink() else []
 
 
 def _go(root: Path) -> Tool | str:
@@ -115,7 +144,7 @@ def _go(root: Path) -> Tool | str:
     binds = [] if _of_system(prefix) else _parts(prefix, "bin", "lib", "pkg", "src", "VERSION", "go.env")
     modules = Path(found[1].get("GOMODCACHE", ""))
     has = modules.is_absolute() and modules.is_dir() and not modules.is_relative_to(root)
-    return Tool(str(real), [*binds, *([str(modules)] if has else [])], {"modules": str(modules) if has else ""})
+    return Tool(str(real), [*binds, *([str(modules)] if has else []), *vendored(root)], {"modules": str(modules) if has else ""})
 
 
 def _compilers(_: Path) -> Tool | str:
