@@ -32,6 +32,8 @@ class Question:
     """The first is the one that it is about; None: those that are known at `range`."""
     show: bool = True
     """Of an explanation: show the text as a message. False: the caller shows the answer that it gets."""
+    trace: str | None = None
+    """A stack trace that it is about: the file is the one that this leads to. None: none, or the document is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Client:
     """It applies an edit when it is asked to."""
     progress: bool = False
     """It shows progress that it did not ask for."""
+    shows: bool = False
+    """It opens a document when it is asked to."""
 
     @classmethod
     def of(cls, capabilities: types.ClientCapabilities) -> Self:
@@ -61,16 +65,22 @@ class Client:
             versions=edits is not None and edits.document_changes is True,
             applies=workspace is not None and workspace.apply_edit is True,
             progress=window is not None and window.work_done_progress is True,
+            shows=window is not None and window.show_document is not None and window.show_document.support is True,
         )
 
 
 def offered(
-    question: Question, only: Sequence[str] | None, client: Client, plain: Callable[[Question], Any]
+    question: Question, only: Sequence[str] | None, client: Client, plain: Callable[[Question], Any], whole: str = ""
 ) -> list[types.CodeAction | types.Command]:
-    """The actions for these diagnostics, or for the selection. only: the kinds that are wanted. plain: a question as JSON."""
+    """The actions for these diagnostics, or for the selection. only: the kinds that are wanted. plain: a question as JSON.
+
+    whole: what the document is, where it is asked about as a whole.
+    """
     problems = question.diagnostics or []
     subjects: list[tuple[str, list[types.Diagnostic]]] = [(_short(one.message), [one]) for one in problems[:MOST_PROBLEMS]]
-    if not subjects and question.range.start != question.range.end:
+    if whole:
+        subjects = [(whole, [])]
+    elif not subjects and question.range.start != question.range.end:
         subjects = [("the selection", [])]
     found: list[types.CodeAction | types.Command] = []
     for kind, verb, command in ((FIX_KIND, "Fix", FIX_COMMAND), (EXPLAIN_KIND, "Explain", EXPLAIN_COMMAND)):

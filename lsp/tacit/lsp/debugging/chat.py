@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
+from tacit.lsp.debugging.actions import Question
 from tacit.lsp.debugging.debugging import Debugging, Refusal
 from tacit.lsp.debugging.problems import spot_of
 from tacit.lsp.documents import Document, well_formed
@@ -66,6 +67,9 @@ class Chat:
             # As long as somebody's whole build: beside the loop.
             talk.trace = (await asyncio.to_thread(redact, well_formed(params.stack_trace)))[:MOST_TRACE]
             await self._debugging.reruns.given(talk.trace)
+            if not talk.uri and isinstance(found := await self._debugging.traced.about(talk.trace, opening=False), Question):
+                # Its code can then be applied there.
+                talk.uri, talk.range = found.uri, found.range
         turns = [*talk.turns[-MOST_TURNS:], Turn(role="user", text=message or EXPLAIN)]
         try:
             document, place = self._document(talk)

@@ -24,6 +24,7 @@ from tacit.lsp.debugging.problems import Asked, LineOf, Problems, Spot, key_of, 
 from tacit.lsp.debugging.request import masked_spans, window, wired
 from tacit.lsp.debugging.reruns import Reruns
 from tacit.lsp.debugging.surroundings import Said, Surroundings
+from tacit.lsp.debugging.traced import SUBJECT, Traced, is_trace
 from tacit.lsp.debugging.work import Say, Works
 from tacit.lsp.documents import Document, Step
 from tacit.lsp.extensions import ApplyBlockParams
@@ -81,6 +82,7 @@ class Debugging:
         self._may_record = may_record
         self.applying = applying
         self._surroundings = surroundings
+        self.traced = Traced(lsp, client, documents, surroundings, refusal)
         self.reruns = Reruns(feedback, clock, session_id, surroundings)
         self._problems = Problems()
         self._mine: set[str] = set()
@@ -146,7 +148,8 @@ class Debugging:
             return []
         question = Question(uri, params.range, document.version)
         question.diagnostics = self.reported(uri, params.range, params.context.diagnostics)
-        return offered(question, params.context.only, self._client, self._lsp.plain)
+        whole = SUBJECT if not question.diagnostics and is_trace(document) else ""
+        return offered(question, params.context.only, self._client, self._lsp.plain, whole)
 
     async def resolve(self, action: types.CodeAction) -> types.CodeAction:
         """The action with its edit; as it was, and a message, if there is none."""
@@ -180,10 +183,11 @@ class Debugging:
     async def explain(self, question: Question, token: types.ProgressToken | None = None) -> dict[str, Any] | None:
         """By command: the text as a message, and as the command's answer."""
         try:
-            document, place = self._open(question)
+            question, document, place = await self._open(question)
             about = self.reported(question.uri, question.range, question.diagnostics)
             spot, at = spot_of(document, about), document.offset_at(question.range.start)
-            request, masked = await self.request("explain", document, place, question.range, about)
+            trace = question.trace or ""
+            request, masked = await self.request("explain", document, place, question.range, about, trace=trace)
             before = await self._said(request, place)
             answer = await self.works.run("Tacit explains", lambda say: self.asked(request, say), token)
         except Refusal as refused:
@@ -192,7 +196,7 @@ class Debugging:
         if answer is None:
             return None
         self.answered(document.uri, request, answer, masked=masked, about=about, spot=spot, at=at)
-        self.reruns.watch(answer.suggestion_id, before, lines=_rows(question) if about else None)
+        self.reruns.watch(answer.suggestion_id, before, trace, lines=_rows(question) if about else None)
         if question.show:
             self._tell(types.MessageType.Info, answer.words.strip() or "The model had nothing to say.")
         blocks = self.applying.answered(answer.suggestion_id, answer.words, document.uri, question.range, about)
@@ -315,11 +319,12 @@ class Debugging:
         """The document, its change and the suggestion's id. None: there is none, and the developer was told why."""
         began = time.perf_counter()
         try:
-            document, place = self._open(question)
+            question, document, place = await self._open(question)
             version = document.version
             about = self.reported(question.uri, question.range, question.diagnostics)
             spot = spot_of(document, about)
-            request, masked = await self.request("fix", document, place, question.range, about)
+            trace = question.trace or ""
+            request, masked = await self.request("fix", document, place, question.range, about, trace=trace)
             before = await self._said(request, place)
             answer = await self.works.run("Tacit fixes", lambda say: self.asked(request, say), token)
             if answer is None:
@@ -344,7 +349,7 @@ class Debugging:
         if about:
             span = (found.left, found.right)
             self._problems.watch(answer.suggestion_id, document.uri, about[0], span, lines_of(document))
-        self.reruns.watch(answer.suggestion_id, before, lines=_rows(question) if about else None)
+        self.reruns.watch(answer.suggestion_id, before, trace, lines=_rows(question) if about else None)
         self._tell(types.MessageType.Info, _proposed(answer))
         return document, found, answer.suggestion_id
 
@@ -378,8 +383,12 @@ class Debugging:
         elif suggested is not None:
             self._feedback.withheld(document.uri, suggested, document.text, left, right)
 
-    def _open(self, question: Question) -> tuple[Document, Place]:
-        """Refusal: nothing may be asked about it."""
+    async def _open(self, question: Question) -> tuple[Question, Document, Place]:
+        """The question, of a stack trace that about the code which it leads to. Refusal: nothing may be asked about it."""
+        found = await self.traced.question(question)
+        if isinstance(found, str):
+            raise Refusal(found)
+        question = found
         document = self._documents.get(question.uri)
         if document is None:
             raise Refusal("This document is not open.")
@@ -388,7 +397,7 @@ class Debugging:
             raise Refusal(refusal)
         if question.version is not None and question.version != document.version:
             raise Refusal(CHANGED)
-        return document, place
+        return question, document, place
 
     def _again(
         self,

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lsprotocol import types
@@ -115,6 +116,14 @@ class Surroundings:
             if found := await collected(Question(self._reading(folder), told=told)):
                 return found
         return ()
+
+    async def led_to(self, trace: str) -> list[tuple[Path, str, int]]:
+        """(root, file, line from 0) of its frames in the first of the open folders that has any, the innermost first."""
+        for folder in list(self._workspace.folders):
+            found = await asyncio.to_thread(lambda folder=folder: places(trace, str(folder.root), listed(folder)))
+            if found:
+                return [(folder.root, name, line) for name, line in found]
+        return []
 
     async def said(self, place: Place) -> Said | None:
         """Saved output that goes through a file; None: there is none, or the developer does not want it read."""
