@@ -12,7 +12,7 @@ from tacit.protocol.adapters import ADAPTER_NAME, RunRequest, RunUpdate
 from tacit.protocol.errors import BadRequest, Conflict, NotFound
 from tacit.protocol.home import Home
 from tacit.server.runs import Runs, adapter_stem, process_start
-from tacit.server.store.store import Store
+from tacit.server.store.store import Store, milliseconds
 
 pytestmark = pytest.mark.each_database
 
@@ -60,6 +60,26 @@ async def test_the_share_of_a_day_that_was_spent_learning(runs: Runs) -> None:
     await runs.start(request(), "base")
     assert await runs.training_share(now + timedelta(hours=25)) == pytest.approx(1)
     assert await runs.training_share(now + timedelta(hours=6)) == pytest.approx(0.25, abs=0.01)
+
+
+async def test_a_run_that_died_has_ended_when_it_was_heard_of_last(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine was off until the next morning: that was no learning."""
+    now = datetime.now(UTC)
+    clock = [now]
+    monkeypatch.setattr("tacit.server.runs.milliseconds", lambda at=None: milliseconds(at or clock[0]))
+    for heard in (3, 0):
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+            began = clock[0]
+            run = await runs.start(request(child.pid), "base")
+            if heard:
+                clock[0] += timedelta(hours=heard)
+                await runs.update(run.id, RunUpdate(stage="train", done=3, total=9))
+            child.kill()
+        clock[0] += timedelta(hours=9)
+        died = (await runs.list())[0]
+        assert died.state == "interrupted" and died.finished_at is not None
+        assert abs(died.finished_at - began - timedelta(hours=heard)) < timedelta(seconds=1)
+    assert await runs.training_share(clock[0]) == pytest.approx(3 / 24, abs=0.001)
 
 
 async def test_a_run_whose_process_is_gone_is_interrupted(runs: Runs) -> None:

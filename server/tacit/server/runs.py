@@ -1,6 +1,7 @@
 """Learning runs: who holds the one learning slot, how far it is, how it ended. Touches the store; asks about processes.
 
-Invariant: at most one run is `running`. A run whose process is gone becomes `interrupted` the next time anyone asks.
+Invariant: at most one run is `running`. A run whose process is gone becomes `interrupted` the next time anyone asks, and has
+ended when it was heard of last: that may be days before, where the machine was off.
 """
 
 import json
@@ -23,6 +24,8 @@ from tacit.server.store.tables import RunRow
 
 LISTED = 100
 DAY_MS = 24 * 3_600_000
+HEARD = "runs/heard"
+"""When the run that has the slot last said anything; milliseconds."""
 
 
 class Runs:
@@ -66,6 +69,7 @@ class Runs:
             )
             session.add(row)
             session.flush()
+            set_value(session, HEARD, str(row.started_ms))
             return info(row)
 
         return await self._store.write(claim)
@@ -79,6 +83,7 @@ class Runs:
                 raise Conflict(f"Run {run_id} has ended: {row.state}.", mend="Start another run.")
             row.stage, row.done, row.total = update.stage, update.done, update.total
             row.state, row.message = update.state, update.message
+            set_value(session, HEARD, str(milliseconds()))
             if update.state != "running":
                 row.finished_ms = milliseconds()
             return info(row)
@@ -103,7 +108,7 @@ class Runs:
         return await self._store.write(lambda session: info(other) if (other := _living(session)) else None)
 
     async def training_share(self, now: datetime | None = None) -> float:
-        """Of the 24 hours before now, in which a run was under way. One whose process died counts until that was seen."""
+        """Of the 24 hours before now, in which a run was under way."""
         await self.running()
         end = milliseconds(now or datetime.now(UTC))
         query = select(RunRow.started_ms, RunRow.finished_ms).where(
@@ -177,7 +182,7 @@ def _living(session: Session) -> RunRow | None:
     row = _running(session)
     if row is None or _alive(row):
         return row
-    row.state, row.finished_ms = "interrupted", milliseconds()
+    row.state, row.finished_ms = "interrupted", max(row.started_ms, int(value(session, HEARD) or 0))
     row.message = row.message or "Its process ended without saying why."
     session.flush()
     return None
