@@ -66,6 +66,12 @@ async def test_serving_is_back_after_every_end_of_a_night(
         await complete(server)
         assert draws() == before + 1 and "vLLM sleeps" in (await server.client.status()).while_learning
 
+        # A vLLM that does not tell its counts keeps nobody waiting for the status, which says so.
+        (tmp_path / "hung").touch()
+        load = (await server.client.status()).load
+        assert load is not None and (load.prefix_cache_hits, load.prefix_cache_at is not None) == (0.4, True)
+        (tmp_path / "hung").unlink()
+
         await at_night()
         before = draws()
         status = await server.client.status()

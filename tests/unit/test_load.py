@@ -98,7 +98,40 @@ async def test_two_who_look_at_once_count_it_once() -> None:
 
     metrics = Metrics()
     await asyncio.gather(metrics.look(slow_at_first), metrics.look(slow_at_first))
+    assert metrics.load.cache_asked == 100 and metrics.load.told(0).prefix_cache_at is None
+    await metrics.look(slow_at_first)
     assert metrics.load.cache_asked == 200
+
+
+@pytest.mark.parametrize("how", ["hangs", "is gone"])
+async def test_an_engine_that_does_not_say_is_not_waited_for(how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it said last is told, and since when."""
+    again = asyncio.Event()
+    asked = 0
+
+    async def silent_at_second() -> tuple[int, int]:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            if how == "is gone":
+                raise EngineUnavailable("Gone.")
+            await again.wait()
+        return 100 * asked, 50 * asked
+
+    metrics = Metrics()
+    await metrics.look(silent_at_second)
+    for _ in range(1 if how == "is gone" else 3):
+        # Without an end of its own it would be waited for here for ever.
+        await metrics.look(silent_at_second)
+        told = metrics.load.told(0)
+        assert (told.prefix_cache_hits, told.prefix_cache_at) == (0.5, metrics.load.looked_at) != (0.5, None)
+    assert asked == 2, "one look at a time"
+    _say_status(status(told), Console(highlight=False, soft_wrap=True))
+    assert "known from before, as of 20" in (printed := capsys.readouterr().out) and "does not say just now" in printed
+    again.set()
+    await asyncio.sleep(0)
+    await metrics.look(silent_at_second)
+    assert metrics.load.told(0).prefix_cache_at is None and metrics.load.cache_asked >= 200
 
 
 async def swap(error: Exception | None) -> str:

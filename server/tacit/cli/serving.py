@@ -332,7 +332,8 @@ def _load_words(status: ServerStatus) -> list[tuple[str, str]]:
         words = f"p50 {load.first_token_p50_ms:.0f} ms, p95 {load.first_token_p95_ms:.0f} ms{speed}, of {of}"
         said.append(("first token", words))
     if load.prefix_cache_hits is not None:
-        said.append(("cache", f"{load.prefix_cache_hits:.0%} of the prompts' tokens were known from before"))
+        late = f", as of {_local(load.prefix_cache_at)}: the engine does not say just now" if load.prefix_cache_at else ""
+        said.append(("cache", f"{load.prefix_cache_hits:.0%} of the prompts' tokens were known from before{late}"))
     served = {(p.policy_version, p.debug_policy_version) for p in status.projects} | {(status.shared, status.shared_debug)}
     used = sorted({name for pair in served for name in pair} - {BASE_POLICY})
     words = f"{', '.join(used) or 'none'} in use; since the start {load.swaps_done:,} swaps"

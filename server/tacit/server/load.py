@@ -7,6 +7,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Literal
 
 from tacit.protocol.adapters import ServerLoad
@@ -32,6 +33,9 @@ class Load:
         """The same two, as the streams of answers told them."""
         self._seen = (0, 0)
         """The same two, at the last look."""
+        self.looked_at: datetime | None = None
+        self.late = False
+        """The engine has not answered the newest look."""
         self._first_ms: deque[float] = deque(maxlen=RECENT)
         self._drawn: deque[tuple[int, float]] = deque(maxlen=RECENT)
         """Of an answer: tokens behind its first, and the seconds that they took."""
@@ -69,7 +73,7 @@ class Load:
         None: its streams tell. An engine that was started anew counts from 0."""
         now = self._streams if counted is None else counted
         before = self._seen if now[0] >= self._seen[0] and now[1] >= self._seen[1] else (0, 0)
-        self._seen = now
+        self._seen, self.looked_at = now, datetime.now(UTC)
         asked, hits = now[0] - before[0], now[1] - before[1]
         self.cache_asked += asked
         self.cache_hits += hits
@@ -87,6 +91,7 @@ class Load:
             first_token_p95_ms=percentile(first, 0.95),
             tokens_per_second=sum(tokens for tokens, _ in self._drawn) / seconds if seconds else None,
             prefix_cache_hits=self.cache_hits / self.cache_asked if self.cache_asked else None,
+            prefix_cache_at=self.looked_at if self.late else None,
             swaps_done=self.swaps["done"],
             swaps_refused=self.swaps["refused"],
             swaps_failed=self.swaps["failed"],

@@ -7,12 +7,15 @@ from typing import Any, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from tacit.protocol.completion import Timings
-from tacit.protocol.errors import Refused
+from tacit.protocol.errors import Refused, TacitError
 from tacit.server.load import Load, Swap
 
 T = TypeVar("T")
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+GLANCE_SECONDS = 0.2
+"""For the engine to say what its cache had: nobody waits longer for what is only mentioned."""
 
 LONG_SECONDS = (0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
 
@@ -21,7 +24,8 @@ class Metrics:
     def __init__(self) -> None:
         self.load = Load()
         """The same for a person."""
-        self._looking = asyncio.Lock()
+        self._looking: asyncio.Task[bool] | None = None
+        """One at a time: an answer that is overtaken would look like an engine that began anew."""
         self._registry = CollectorRegistry()
         self.completions = Counter("tacit_completions", "Completion requests by outcome.", ["outcome"], registry=self._registry)
         self.completion_seconds = Histogram(
@@ -88,9 +92,20 @@ class Metrics:
         self.load.answered(timings, completion=completion)
 
     async def look(self, counted: Callable[[], Awaitable[tuple[int, int] | None]]) -> None:
-        """Ask the engine; one at a time: an answer that is overtaken would look like an engine that began anew."""
-        async with self._looking:
+        """Ask the engine. One that does not answer at once is not waited for: what it says later is there at the next look."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(counted))
+        looking = self._looking
+        await asyncio.wait({looking}, timeout=GLANCE_SECONDS)
+        self.load.late = not (looking.done() and looking.result())
+
+    async def _look(self, counted: Callable[[], Awaitable[tuple[int, int] | None]]) -> bool:
+        """Has it answered?"""
+        try:
             self.prefix_cache(await counted())
+        except TacitError:
+            return False
+        return True
 
     def prefix_cache(self, counted: tuple[int, int] | None) -> None:
         """As `Load.look`."""

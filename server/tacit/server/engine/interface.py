@@ -74,7 +74,7 @@ class Engine(Protocol):
     async def prefix_cache(self) -> tuple[int, int] | None:
         """Prompt tokens that it looked for in its cache since its start, and those that it found; None: its streams tell.
 
-        The last that is known while the model is not ready.
+        The last that is known while the model is not ready. EngineUnavailable: it is, and does not say.
         """
 
     async def tokenize(self, text: str) -> list[int]:
