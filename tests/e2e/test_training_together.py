@@ -1,6 +1,8 @@
-"""Two processes, started by torchrun, train the tiny model: one process's adapter but for rounding; stopped, none is left."""
+"""Two processes, started by torchrun, train the tiny model: one process's adapter but for rounding; stopped, they keep
+their steps, and none is left."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
@@ -9,6 +11,7 @@ import pytest
 import torch
 from tiny_training import SAMPLES, SETTINGS, base_model, policy
 
+from tacit.learner.checkpoint import Checkpoints
 from tacit.learner.policy import Policy
 from tacit.learner.several import Job, train_in
 from tacit.learner.train import Stopped, train
@@ -32,6 +35,19 @@ def base(tmp_path: Path) -> Path:
     return tmp_path / "base"
 
 
+def at_step(number: int) -> tuple[Event, Callable[[str, int, int], None]]:
+    """Who is told to stop there, as a run is; and what hears of the progress."""
+    stop = Event()
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stop.is_set():
+            raise Stopped
+        if stage == "training" and done == number:
+            stop.set()
+
+    return stop, progress
+
+
 def distance(one: Policy, other: list[torch.Tensor]) -> float:
     return sum(float((a.detach() - b).square().sum()) for a, b in zip(one.trainable(), other, strict=True)) ** 0.5
 
@@ -40,6 +56,11 @@ def test_two_processes_make_the_adapter_of_one(tmp_path: Path, base: Path) -> No
     alone, together = policy(), policy()
     start = [p.detach().clone() for p in alone.trainable()]
     expected = train(alone, SAMPLES, ADVANTAGES, "base", ONCE)
+    # They go on with what was interrupted.
+    kept = Checkpoints(tmp_path / "first", "key")
+    stop, interrupt = at_step(2)
+    with pytest.raises(Stopped):
+        train(policy(), SAMPLES, ADVANTAGES, "base", ONCE, progress=interrupt, stop=stop, checkpoints=kept)
     stages: set[str] = set()
     told: list[dict[str, float]] = []
     found = train_in(
@@ -47,6 +68,7 @@ def test_two_processes_make_the_adapter_of_one(tmp_path: Path, base: Path) -> No
         lambda step, metrics: told.append(metrics), Event(),
     )  # fmt: skip
     assert (found.steps, found.samples, found.tokens) == (expected.steps, expected.samples, expected.tokens)
+    assert found.continued_at == 2 < found.steps
     assert told == list(found.curve) and {"references", "training", "measuring the step"} <= stages
     for one, other in zip(found.curve, expected.curve, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=0.01)
@@ -60,9 +82,13 @@ def test_two_processes_make_the_adapter_of_one(tmp_path: Path, base: Path) -> No
 def test_stopped_or_failed_none_is_left(tmp_path: Path, base: Path) -> None:
     # Other tests' database server may be running.
     before = psutil.Process().children(recursive=True)
-    stop = Event()
+    stop, interrupt = at_step(2)
+    long = dataclasses.replace(job(tmp_path / "one", base), settings=dataclasses.replace(ONCE, epochs=1000))
     with pytest.raises(Stopped):
-        train_in(2, policy(), job(tmp_path / "one", base), lambda *stage: stop.set(), lambda *step: None, stop)
+        train_in(2, policy(), long, interrupt, lambda *step: None, stop)
+    # It was not time for a checkpoint yet.
+    place = Checkpoints(tmp_path / "other", "key").load()
+    assert place is not None and 2 <= place.step < 1000
     missing = dataclasses.replace(job(tmp_path / "two", base), base=str(tmp_path / "none"))
     with pytest.raises(TacitError, match="Training in 2 processes ended with 1"):
         train_in(2, policy(), missing, lambda *stage: None, lambda *step: None, Event())

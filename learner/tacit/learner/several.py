@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 from typing import Any, Final
 
 import torch
@@ -35,6 +35,8 @@ from tacit.protocol.errors import TacitError
 PR_SET_PDEATHSIG = 1
 START: Final = "start"
 """In the run's folder: where training starts, and the job with its samples. It goes with the processes."""
+END_SECONDS: Final = 50.0
+"""For the first process to write down where it is, when it is told to end. Whoever tells the learner to waits a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ def train_in(
 ) -> TrainResult:
     """Train the candidate in `count` processes, and take what they made of it. job.start need not exist: it is written, and goes.
 
-    TacitError, with what they said last, if one of them fails; Stopped if `stop` is set, at the next thing that is told.
+    TacitError, with what they said last, if one of them fails; Stopped if `stop` is set, at the next thing that is told: the
+    steps that were taken are kept then.
     """
     start = Path(job.start)
     policy.save(start, job.digest)
@@ -86,20 +89,33 @@ def train_in(
             env={**os.environ, "OMP_NUM_THREADS": threads},
         )  # fmt: skip
         result: TrainResult | None = None
+        first, ending = 0, Timer(END_SECONDS, crew.kill)
         try:
             assert crew.stdout is not None
             for line in crew.stdout:
-                if stop.is_set():
-                    raise Stopped
-                match heard(line):
-                    case {"stage": stage, "done": done, "total": total}:
-                        progress(stage, done, total)
-                    case {"step": step, "metrics": metrics}:
-                        told(step, metrics)
-                    case {"result": found}:
-                        result = TypeAdapter(TrainResult).validate_python(found)
+                try:
+                    match heard(line):
+                        case {"pid": pid}:
+                            first = pid
+                        case {"stage": stage, "done": done, "total": total} if not stop.is_set():
+                            progress(stage, done, total)
+                        case {"step": step, "metrics": metrics}:
+                            told(step, metrics)
+                        case {"result": found}:
+                            result = TypeAdapter(TrainResult).validate_python(found)
+                        case {"stopped": True}:
+                            break
+                except Stopped:
+                    stop.set()
+                if stop.is_set() and first and ending.ident is None:
+                    ending.start()
+                    with suppress(ProcessLookupError):
+                        os.kill(first, signal.SIGTERM)
+            if stop.is_set():
+                raise Stopped
             crew.wait()
         finally:
+            ending.cancel()
             with suppress(ProcessLookupError):
                 os.killpg(crew.pid, signal.SIGKILL)
             crew.communicate()
@@ -121,20 +137,29 @@ def work(file: Path) -> None:
     """One of the processes, as torchrun started it."""
     job = TypeAdapter(Job).validate_json(file.read_bytes())
     crew = join()
+    stop = Event()
+    if crew.first:
+        # The others wait for it at the next thing that they share, until they are ended.
+        signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-    policy = Policy(load(Path(job.base), device), parent=Path(job.start), seed=job.settings.seed)
-    if job.serving != BASE_POLICY:
-        policy.add(job.serving, Path(job.serving_folder))
 
     def say(**what: Any) -> None:
         if crew.first:
             print(json.dumps(what), flush=True)
 
-    result = train(
-        policy, job.samples, job.advantages, job.serving, job.settings, job.objective,
-        lambda stage, done, total: say(stage=stage, done=done, total=total), None,
-        Checkpoints(Path(job.out).parent, job.key), crew, lambda step, metrics: say(step=step, metrics=metrics),
-    )  # fmt: skip
+    say(pid=os.getpid())
+    policy = Policy(load(Path(job.base), device), parent=Path(job.start), seed=job.settings.seed)
+    if job.serving != BASE_POLICY:
+        policy.add(job.serving, Path(job.serving_folder))
+    try:
+        result = train(
+            policy, job.samples, job.advantages, job.serving, job.settings, job.objective,
+            lambda stage, done, total: say(stage=stage, done=done, total=total), stop,
+            Checkpoints(Path(job.out).parent, job.key), crew, lambda step, metrics: say(step=step, metrics=metrics),
+        )  # fmt: skip
+    except Stopped:
+        say(stopped=True)
+        return
     if crew.first:
         policy.save(Path(job.out), job.digest)
         say(result=TypeAdapter(TrainResult).dump_python(result, mode="json"))
