@@ -242,7 +242,18 @@ async def test_a_night_that_is_interrupted_again_and_again_is_left_to_the_next(h
     await _interrupted(resting, note, MOST_INTERRUPTIONS)
     async with asyncio.timeout(20):
         await night
-    assert [line.split()[1] for line in note.read_text().splitlines()] == ["a/completion"] * 2 * MOST_INTERRUPTIONS
+    lines = [line.split() for line in note.read_text().splitlines()]
+    assert [name for _, name, _ in lines] == ["a/completion"] * 2 * MOST_INTERRUPTIONS
+    await schedule.stop()
+    # That one, of another server, goes on from what was known then, and afterwards learns what is new.
+    schedule = await _started(home, store, NEVER, _patient(note, MOST_INTERRUPTIONS), resting)
+    for number in (1, 2):
+        already = len(note.read_text().splitlines())
+        await schedule.night()
+        ended = [line.split() for line in note.read_text().splitlines()[already:] if line.startswith(("end a", "end b"))]
+        assert [name for _, name, _ in ended] == ["a/completion"] * (3 - number) + ["b/completion"]
+        times = [when for _, name, when in ended if name == "a/completion"]
+        assert (times[0] == lines[0][2]) == (number == 1) and times[-1] != lines[0][2]
     await schedule.stop()
 
 

@@ -7,6 +7,7 @@ its own; when the server ends, so does a learner that it has started.
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -51,6 +52,8 @@ CANARY_MINUTES = 10
 ATTEMPT = "nightly/attempt"
 UNENDED = "nightly/unended"
 """How many nights in a row have begun and not come to their end."""
+LEFT = "nightly/left"
+"""Training that has begun and not come to its end, as JSON: project/task → what it learns from was received by then."""
 MOST_UNENDED = 3
 """A night that takes the machine down with it is not tried for ever."""
 FAILED, SKIPPED, REFUSED = 1, 3, 4
@@ -196,9 +199,16 @@ class Schedule:
             log.warning("the canaries were not judged (exit code %d); see %s", code, self._home.logs / CANARY_LOG)
 
     async def _learn(self, project: str, task: Task) -> bool:
+        """What an earlier night has left, and then what is new. False: developers interrupted the night too often."""
+        left = (await self._left()).get(f"{project}/{task}")
+        if left is not None and not await self._to_its_end(project, task, datetime.fromisoformat(left)):
+            return False
+        return self._stopping or await self._to_its_end(project, task, datetime.now(UTC))
+
+    async def _to_its_end(self, project: str, task: Task, until: datetime) -> bool:
         """Until the run is over: one that developers interrupt goes on, from what was known when it began, when they are quiet.
-        False: they interrupted the night too often."""
-        until = datetime.now(UTC)
+        One that does not come to its end is left to the next night, which goes on from there. False: as above."""
+        await self._note_left(project, task, until)
         while (code := await self._run_learner(project, task, until)) is None:
             self._interruptions += 1
             if self._interruptions >= MOST_INTERRUPTIONS:
@@ -208,8 +218,27 @@ class Schedule:
             if self._stopping:
                 break
         else:
+            if code in (0, FAILED, SKIPPED, REFUSED):
+                await self._note_left(project, task, None)
             await self._say_ended(project, task, code)
         return True
+
+    async def _left(self) -> dict[str, str]:
+        try:
+            return dict(json.loads(await self._store.get(LEFT) or "{}"))
+        except TacitError as error:
+            log.error("what the last night has left could not be read: %s", error)
+            return {}
+
+    async def _note_left(self, project: str, task: Task, until: datetime | None) -> None:
+        """until: None: nothing is left."""
+        left = {name: when for name, when in (await self._left()).items() if name != f"{project}/{task}"}
+        if until is not None:
+            left[f"{project}/{task}"] = until.isoformat()
+        try:
+            await self._store.put(LEFT, json.dumps(left))
+        except TacitError as error:
+            log.error("what is left of this night could not be written down: %s", error)
 
     async def _until_quiet(self) -> None:
         waits = (asyncio.create_task(self._resting.quiet()), asyncio.create_task(self._ending.wait()))
@@ -221,12 +250,12 @@ class Schedule:
 
     async def _run_learner(self, project: str, task: Task, until: datetime) -> int | None:
         """Its exit code; None: a developer waited, and it was told to end. It has made a checkpoint then, if it trained."""
+        self._resting.wanted.clear()
         try:
             self._learner = child = await self._spawn(self._command(project, task, until), LEARNER_LOG)
         except OSError as error:
             log.error("the learner for project %s (%s) could not be started: %s", project, task, error)
             return FAILED
-        self._resting.wanted.clear()
         over, wanted = asyncio.create_task(child.wait()), asyncio.create_task(self._resting.wanted.wait())
         try:
             await asyncio.wait((over, wanted), return_when=asyncio.FIRST_COMPLETED)
