@@ -14,6 +14,7 @@ from tacit.protocol.errors import Conflict, EngineUnavailable, Refused, TacitErr
 from tacit.protocol.home import Home
 from tacit.server.adapters import Adapters
 from tacit.server.engine import coming_back
+from tacit.server.engine import shifts as shifting
 from tacit.server.engine.interface import Drawn, DrawStats, Sampling
 from tacit.server.engine.memory import Mode, Plan
 from tacit.server.engine.shifts import Shifts
@@ -138,6 +139,21 @@ async def test_what_is_under_way_ends_before_the_engine_rests() -> None:
     day.hold.set()
     await resting
     assert await answer == "day" and day.did == ["start", "sleep"]
+
+
+async def test_one_that_has_not_done_is_ended_and_not_put_to_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM has to have nothing under way when it goes to sleep."""
+    monkeypatch.setattr(shifting, "DRAIN_SECONDS", 0.05)
+    shifts, day, _ = await by_day()
+    day.hold = asyncio.Event()
+    answer = asyncio.create_task(who(shifts))
+    await settled()
+    await shifts.rest("sleep", True)
+    assert day.did == ["start", "stop"] and shifts.resting == "stop" and await who(shifts) == "stand-in"
+    day.hold.set()
+    await answer
+    await shifts.back()
+    assert day.did == ["start", "stop", "start"]
 
 
 async def test_without_a_stand_in_it_is_said_when_serving_is_back() -> None:

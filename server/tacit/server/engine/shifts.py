@@ -2,8 +2,8 @@
 
 By day every request goes to the engine itself. At rest it goes to the stand-in, an embedded engine on the processor with the same
 base and the same adapters, or is refused with when serving is back. Invariants: a request is answered by one of them from its
-first token to its last; the engine's memory is given up only when its last stream has ended; whatever fails at rest, `back` tries
-until the engine answers again.
+first token to its last; the engine's memory is given up when its last stream has ended, and where that takes too long it is
+ended, not put to sleep; whatever fails at rest, `back` tries until the engine answers again.
 """
 
 import asyncio
@@ -135,7 +135,9 @@ class Shifts:
                 except Exception as error:
                     log.warning("nobody stands in while the learner trains: %s", error)
             self._mode = mode
-            await self._drained(self._day)
+            if not await self._drained(self._day) and mode == "sleep":
+                log.warning("an answer takes too long: the engine does not sleep, and is ended instead")
+                mode = self._mode = "stop"
             if mode == "sleep":
                 try:
                     if not isinstance(self._day, Sleeps):
@@ -195,12 +197,14 @@ class Shifts:
         await self._drained(engine)
         await engine.stop()
 
-    async def _drained(self, engine: Engine) -> None:
+    async def _drained(self, engine: Engine) -> bool:
+        """False: something is under way after so long."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 while self._streams[id(engine)]:
                     self._ended.clear()
                     await self._ended.wait()
+        return not self._streams[id(engine)]
 
     # Work.
 
