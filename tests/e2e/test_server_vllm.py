@@ -22,6 +22,7 @@ from vllm_routes import IN_SOURCE, OF_OTHERS, OURS, routes_in
 
 from tacit.learner.simulate.serving import ServerProcess
 from tacit.protocol.completion import CompleteRequest, CompleteResponse, Context
+from tacit.protocol.debugging import DebugRequest, Done, TextDelta, Turn
 from tacit.protocol.errors import EngineUnavailable, Refused
 from tacit.protocol.events import new_id
 from tacit.protocol.home import Home
@@ -168,6 +169,18 @@ async def test_a_canary_answers_its_share_of_sessions_until_it_is_rolled_back(se
     assert set(answers) == set(beginnings.items()) and beginnings[live[0]] == live[1] != beginnings[tried]
     assert await server.client.rollback(project) == live[0]
     assert {await ask(server, project, session) for session in sessions} == {live}
+
+
+async def test_a_chat_is_streamed_and_each_of_its_tokens_recorded(server: ServerProcess) -> None:
+    asked = DebugRequest(
+        kind="chat", request_id=new_id(), session_id=new_id(), project="chatting", record=True, max_tokens=8, seed=3,
+        turns=(Turn(role="user", text="What does this do?"),),
+    )  # fmt: skip
+    chunks = [chunk async for chunk in server.client.chat(asked)]
+    done, told = chunks[-1], [chunk.text for chunk in chunks if isinstance(chunk, TextDelta)]
+    assert isinstance(done, Done) and done.policy_version == "base" and len(told) > 1
+    drawn = done.draws[0].generation
+    assert len(drawn.tokens) == len(drawn.logprobs) == 8 and "".join(told).strip() == done.draws[0].text.strip()
 
 
 async def test_what_was_read_before_is_known_and_told(server: ServerProcess) -> None:
