@@ -1,11 +1,13 @@
 """A program that answers as vLLM does, without a model: real HTTP on a real Unix socket, for what a GPU would be needed for.
 
 `programs(folder)` makes a Python and an `nvidia-smi` of it. FAKE_VLLM names a folder: `events` gets a line for each thing that
-happened (start, load, draw, sleep, wake); a file `differs` there makes it say something else after a sleep, `deaf` fail to sleep.
+happened (start with its pid, its share of a GPU and the GPUs that it sees; load, draw, sleep, wake); a file `differs` there makes
+it say something else after a sleep, `deaf` fail to sleep, `hung` not tell its counts.
 Started without `--enable-sleep-mode` or without development routes, it cannot sleep, as vLLM cannot.
 """
 
 import argparse
+import asyncio
 import json
 import os
 import socket
@@ -17,14 +19,14 @@ from typing import Any
 WORDS = "return value + 1"
 
 
-def programs(folder: Path, gpu_megabytes: int) -> Path:
-    """A folder for PATH with `vllm-python`, which the setting `vllm_python` may name, and `nvidia-smi`."""
+def programs(folder: Path, *gpu_megabytes: int) -> Path:
+    """A folder for PATH with `vllm-python`, which the setting `vllm_python` may name, and `nvidia-smi` of so many GPUs."""
     where = folder / "bin"
     where.mkdir()
     found = json.dumps({"versions": {"vllm": "0.26.0"}, "unlike": {}, "files": True})
     scripts = {
         "vllm-python": f"""[ "$1" = -I ] && echo '{found}' && exit 0\nexec {sys.executable} {__file__} "$@"\n""",
-        "nvidia-smi": f'echo "No such GPU, {gpu_megabytes}"\n',
+        "nvidia-smi": "".join(f'echo "No such GPU, {megabytes}"\n' for megabytes in gpu_megabytes),
     }
     for name, script in scripts.items():
         (where / name).write_text(f"#!/bin/sh\n{script}")
@@ -42,7 +44,7 @@ def main() -> None:
     import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
-    from starlette.responses import JSONResponse, Response, StreamingResponse
+    from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
     from starlette.routing import Route
     from tokenizers import Tokenizer
 
@@ -109,14 +111,20 @@ def main() -> None:
         note("wake")
         return Response()
 
+    async def metrics(_: Request) -> Response:
+        while (folder / "hung").exists():
+            await asyncio.sleep(0.05)
+        return PlainTextResponse("vllm:prefix_cache_queries_total 100.0\nvllm:prefix_cache_hits_total 40.0\n")
+
     routes = [
+        Route("/metrics", metrics),
         Route("/v1/models", models), Route("/health", lambda _: Response()),
         Route("/tokenize", tokenize, methods=["POST"]), Route("/v1/completions", completions, methods=["POST"]),
         Route("/v1/load_lora_adapter", load, methods=["POST"]), Route("/v1/unload_lora_adapter", unload, methods=["POST"]),
     ]  # fmt: skip
     if options.enable_sleep_mode and os.environ.get("VLLM_SERVER_DEV_MODE") == "1":
         routes += [Route("/sleep", sleep, methods=["POST"]), Route("/wake_up", wake, methods=["POST"])]
-    note("start", os.getpid(), options.gpu_memory_utilization)
+    note("start", os.getpid(), options.gpu_memory_utilization, os.environ.get("CUDA_VISIBLE_DEVICES"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(options.uds)
         server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="warning", lifespan="off"))

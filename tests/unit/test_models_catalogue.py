@@ -12,7 +12,7 @@ from tacit.protocol.errors import BadRequest, Conflict, ModelUnavailable, NotFou
 from tacit.server.models import cache, catalogue, mend_unusable, resolve
 from tacit.server.models.cache import add
 from tacit.server.models.catalogue import BUILT_IN, PackageParts
-from tacit.server.models.choose import LARGER, LARGEST, SMALL, Hardware, choose
+from tacit.server.models.choose import LARGER, LARGEST, SMALL, Hardware, choose, visible
 
 GGUF = whole_gguf(bytes(1000))
 
@@ -59,6 +59,14 @@ def test_vllm_on_a_large_gpu_gets_the_largest() -> None:
     assert choice.model == LARGEST == catalogue.find(LARGEST).name
     assert "NVIDIA L4 has 25 GB" in choice.reason
     assert choose(Hardware(4, "NVIDIA T4", 16_000), "vllm").model == SMALL
+
+
+def test_gpus_that_are_hidden_are_not_counted() -> None:
+    gpus = [("small", 8_000), ("large", 80_000), ("other", 16_000)]
+    assert visible(gpus, None) == dict(enumerate(gpus)) and visible(gpus, "") == {}
+    assert visible(gpus, "2,0") == {2: gpus[2], 0: gpus[0]} and visible(gpus, "7") == {}
+    # Named otherwise than by number: nothing is shared out.
+    assert visible(gpus, "GPU-1234") == {1: gpus[1]} and visible([], "GPU-1234") == {}
 
 
 def test_an_unknown_name_lists_the_known(empty_models: Path) -> None:

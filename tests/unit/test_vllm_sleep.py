@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import fake_vllm
 import gguf
@@ -26,7 +27,8 @@ from tacit.server.settings import Settings
 SLEEPS, BESIDE = 10_700, 80_000
 """MB of a GPU where a tiny model and the learner do not fit beside each other, and where they do."""
 
-MakeEngine = Callable[[int], VllmEngine]
+MakeEngine = Callable[..., VllmEngine]
+"""MB of each GPU, and settings."""
 
 
 def write_model(path: Path) -> Path:
@@ -61,10 +63,10 @@ async def make(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     monkeypatch.setenv("FAKE_VLLM", str(tmp_path))
     made: list[VllmEngine] = []
 
-    def engine(megabytes: int) -> VllmEngine:
-        programs = fake_vllm.programs(tmp_path, megabytes)
+    def engine(*megabytes: int, **changes: Any) -> VllmEngine:
+        programs = fake_vllm.programs(tmp_path, *megabytes)
         monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-        settings = Settings(engine="vllm", vllm_python=str(programs / "vllm-python"), streams=1, context_tokens=512)
+        settings = Settings(engine="vllm", vllm_python=str(programs / "vllm-python"), streams=1, context_tokens=512, **changes)
         made.append(VllmEngine(model, digest, home, settings))
         return made[-1]
 
@@ -165,3 +167,17 @@ def test_the_same_is_the_same_tokens_about_as_likely() -> None:
     assert alike(said, [Drawn(1, "a", -0.52), Drawn(2, "b", -0.97)])
     assert not alike(said, [Drawn(1, "a", -0.5), Drawn(2, "b", -1.2)])
     assert not alike(said, [Drawn(1, "a", -0.5), Drawn(3, "b", -1.0)]) and not alike(said, said[:1])
+
+
+@pytest.mark.parametrize(
+    ("gpus", "count", "seen", "learning"),
+    [((BESIDE,), 1, "None", ()), ((SLEEPS, SLEEPS), 1, "0", (1,)), ((SLEEPS, 4_000, BESIDE), 2, "0,2", (0, 2))],
+)
+async def test_of_several_gpus_it_sees_its_own(
+    make: MakeEngine, tmp_path: Path, gpus: tuple[int, ...], count: int, seen: str, learning: tuple[int, ...]
+) -> None:
+    engine = make(*gpus, vllm_gpus=count)
+    await engine.start()
+    assert (tmp_path / "events").read_text().splitlines()[0].split()[3] == seen
+    plan = engine.plan(None)
+    assert plan.learning == learning and (plan.mode == "beside") == (len(learning) < 2)

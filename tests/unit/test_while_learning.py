@@ -5,8 +5,27 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tacit.server.engine.gguf_header import Base
-from tacit.server.engine.memory import GIB, Mode, Plan, Size, Wanted, at_night, elsewhere, on_cpu, on_gpu, size_of, stand_in_fits
+from tacit.server.engine.memory import (
+    GIB,
+    SHARE,
+    Mode,
+    Plan,
+    Size,
+    Wanted,
+    at_night,
+    elsewhere,
+    on_cpu,
+    on_gpu,
+    size_of,
+    stand_in_fits,
+)
 from tacit.server.waiting import ASKED_SECONDS, ASKED_TIMES, SOONEST, Asking, Stage, back_at
+
+
+def only(*gibibytes: int) -> dict[int, int]:
+    """A machine's GPUs; 0: not known."""
+    return {number: has * GIB for number, has in enumerate(gibibytes) if has}
+
 
 SMALL = Size(weights=3 * GIB, cache=GIB // 2, adapters=GIB // 2, file=GIB)
 """About the 1.5B."""
@@ -28,13 +47,13 @@ LARGE = Size(weights=15 * GIB, cache=GIB, adapters=GIB, file=5 * GIB)
     ],
 )
 def test_on_a_gpu_memory_decides(gpu: int, size: Size, mode: Mode) -> None:
-    assert on_gpu("auto", gpu * GIB, size).mode == mode
+    assert on_gpu("auto", only(gpu), size).mode == mode
 
 
 @pytest.mark.parametrize("gpu", range(4, 200, 4))
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_beside_leaves_the_learner_what_it_needs(gpu: int, size: Size) -> None:
-    plan = on_gpu("auto", gpu * GIB, size)
+    plan = on_gpu("auto", only(gpu), size)
     assert 0 < plan.share <= 0.9
     if plan.mode == "beside":
         left = (1 - plan.share) * gpu * GIB
@@ -44,13 +63,44 @@ def test_beside_leaves_the_learner_what_it_needs(gpu: int, size: Size) -> None:
 @pytest.mark.parametrize("wanted", ["beside", "sleep", "stop"])
 def test_a_setting_decides_before_memory(wanted: Wanted) -> None:
     for gpu in (0, 8, 80):
-        plan = on_gpu(wanted, gpu * GIB, SMALL)
+        plan = on_gpu(wanted, only(gpu), SMALL)
         assert plan.mode == wanted and "while_learning" in plan.reason and 0 < plan.share <= 0.9
 
 
 def test_a_model_on_two_gpus_needs_half_on_each_and_the_learner_all() -> None:
-    assert on_gpu("auto", 40 * GIB, LARGE).mode == "sleep"
-    assert on_gpu("auto", 40 * GIB, LARGE, gpus=2).mode == "beside"
+    assert on_gpu("auto", only(40), LARGE).mode == "sleep"
+    assert on_gpu("auto", only(40, 40), LARGE, 2).mode == "beside"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "count", "mode", "serving", "learning"),
+    [
+        # One for each: nobody rests, though neither has room for both.
+        ((16, 16), 1, "beside", (0,), (1,)),
+        # vLLM takes the largest, whatever its number.
+        ((16, 80, 16), 1, "beside", (1,), (0, 2)),
+        # A small one is nobody's: what decides is the one that both need.
+        ((16, 8), 1, "sleep", (0,), (0,)),
+        # vLLM has both: the smaller one decides.
+        ((80, 20), 2, "beside", (0, 1), (0, 1)),
+        ((80, 12), 2, "stop", (0, 1), (0, 1)),
+    ],
+)
+def test_of_several_gpus_the_learner_gets_those_that_vllm_does_not_use(
+    gpus: tuple[int, ...], count: int, mode: Mode, serving: tuple[int, ...], learning: tuple[int, ...]
+) -> None:
+    plan = on_gpu("auto", only(*gpus), SMALL, count)
+    assert (plan.mode, plan.serving, plan.learning) == (mode, serving, learning)
+    if not set(serving) & set(learning):
+        assert plan.share == SHARE and "for itself" in plan.reason
+        # Told to rest, it rests, and the learner has the more of them.
+        told = on_gpu("stop", only(*gpus), SMALL, count)
+        assert told.mode == "stop" and set(told.learning) == {*serving, *learning}
+    assert at_night(plan, None, SMALL).learning == learning and at_night(plan, 0, SMALL).learning == learning
+
+
+def test_one_gpu_is_named_to_nobody() -> None:
+    assert on_gpu("auto", only(16), SMALL).learning == () == on_gpu("auto", {}, SMALL).serving
 
 
 def test_weights_that_find_no_room_in_memory_do_not_sleep_there() -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import time
 import tomllib
 from datetime import datetime
 from pathlib import Path
@@ -17,10 +18,14 @@ from typing import cast
 from tacit.learner import give_way
 from tacit.protocol.client import TacitClient
 from tacit.protocol.errors import TacitError
+from tacit.protocol.gpus import only
 from tacit.protocol.home import Home
 
 LEAST = {"completion": ("min_samples", 200), "debug": ("min_debug_samples", 50)}
 """Of each task: the setting that says how many labelled suggestions a run needs, and its default."""
+ENGINE_SECONDS = 1800.0
+"""How long a night waits for it; then the run says what is missing."""
+LOOK_SECONDS = 1.0
 EXIT_CODES = {"published": 0, "skipped": 3, "refused": 4, "failed": 1, "interrupted": 130}
 
 
@@ -49,14 +54,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _run(home: Home, options: argparse.Namespace) -> int:
-    # torch and transformers take seconds to import: only once it is known that there is something to do.
-    from tacit.learner.run import LearnOptions, learn
-    from tacit.learner.show_policy import Choice
-
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with TacitClient(options.socket or home.socket) as client:
+        await before_torch(client, ENGINE_SECONDS if options.trigger == "nightly" else 0.0)
+        from tacit.learner.run import LearnOptions, learn
+        from tacit.learner.show_policy import Choice
+
         outcome = await learn(
             client,
             home,
@@ -73,6 +78,19 @@ async def _run(home: Home, options: argparse.Namespace) -> int:
         )
     print(json.dumps({"state": outcome.state, "message": outcome.message, "adapter": outcome.adapter, "run": outcome.run_id}))
     return EXIT_CODES[outcome.state]
+
+
+async def before_torch(client: TacitClient, patience: float = 0.0) -> None:
+    """Learn from the server which GPUs are a learner's here: nothing that reads it may have been imported. patience: seconds to
+    wait for the engine; a night that is caught up begins while the server may still be fetching its model."""
+    end = time.monotonic() + patience
+    while True:
+        status = await client.status()
+        if status.engine_ready or time.monotonic() >= end:
+            break
+        await asyncio.sleep(LOOK_SECONDS)
+    if status.learning_gpus:
+        os.environ.update(only(status.learning_gpus))
 
 
 def setting(home: Home, name: str, default: str | int) -> str | int:

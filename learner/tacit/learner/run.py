@@ -42,8 +42,8 @@ from tacit.protocol.events import SuggestionRecord
 from tacit.protocol.home import Home
 
 REPORT_SECONDS = 1.0
-ENGINE_SECONDS = 1800.0
-"""How long a night waits for it; then the run says what is missing."""
+SILENT_SECONDS = 60.0
+"""For so long at most it says nothing to the server: one that is killed has ended when it was heard of last."""
 KEPT_RUNS = 30
 """Folders of older runs are removed."""
 
@@ -103,8 +103,6 @@ async def learn(
         )
     if options.dry_run:
         return await _dry_run(client, home, options)
-    if options.trigger == "nightly":
-        await _engine(client)
     run = await client.start_run(
         RunRequest(
             project=options.project, task=options.task, objective=options.objective, trigger=options.trigger, pid=os.getpid()
@@ -283,13 +281,14 @@ class _Steps:
     async def do(self, step: Callable[[], T]) -> T:
         work = asyncio.ensure_future(asyncio.to_thread(step))
         told: tuple[str, int, int] | None = None
+        at = time.monotonic()
         try:
             while True:
                 finished, _ = await asyncio.wait({work}, timeout=REPORT_SECONDS)
                 if finished:
                     return work.result()
-                if self._now != told:
-                    told = self._now
+                if self._now != told or time.monotonic() - at >= SILENT_SECONDS:
+                    told, at = self._now, time.monotonic()
                     await self._tell(*told)
         except asyncio.CancelledError:
             self.stop.set()
@@ -309,15 +308,6 @@ class _Steps:
 
 async def _end(client: TacitClient, run: RunInfo, state: RunState, message: str) -> None:
     await client.update_run(run.id, RunUpdate(state=state, message=message, stage="", done=1, total=1))
-
-
-async def _engine(client: TacitClient) -> None:
-    """Wait for it: a night that is caught up begins while the server may still be fetching its model."""
-    end = time.monotonic() + ENGINE_SECONDS
-    while time.monotonic() < end:
-        if (await client.status()).engine_ready:
-            return
-        await asyncio.sleep(REPORT_SECONDS)
 
 
 async def _dry_run(client: TacitClient, home: Home, options: LearnOptions) -> Outcome:

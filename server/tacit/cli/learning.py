@@ -50,6 +50,9 @@ def learn(
         _say_when(as_json)
         return
     from tacit.learner import give_way
+    from tacit.learner.__main__ import before_torch
+
+    _ask(before_torch)
     from tacit.learner.run import LearnOptions
     from tacit.learner.run import learn as run_once
     from tacit.protocol.home import Home

@@ -262,6 +262,8 @@ class ServerLoad(Wire):
     """Of one answer, behind its first token."""
     prefix_cache_hits: float | None = None
     """Share of the prompts' tokens that the engine knew from before, since the server was started."""
+    prefix_cache_at: datetime | None = None
+    """When the engine said so, where it does not answer just now; None: it has said so now."""
     swaps_done: int = 0
     """Promotions, canaries begun and rollbacks since the server was started."""
     swaps_refused: int = 0
@@ -302,6 +304,8 @@ class ServerStatus(Wire):
     """The same after the cursor. Short on a CPU: it is computed anew at every keystroke, since it follows the prefix."""
     snippet_tokens: int = 0
     """Tokens of other places in the workspace that this engine can read besides; 0: none."""
+    learning_gpus: tuple[int, ...] = ()
+    """Those that a learner may use here, as `nvidia-smi` counts them; empty: whichever it finds."""
     while_learning: str = ""
     """What serving does while the learner trains, and why, for a person; empty: not known yet."""
     resting: RestInfo | None = None

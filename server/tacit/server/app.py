@@ -306,8 +306,7 @@ def _state(app: FastAPI, parts: Parts) -> None:
         owner = owner_of(user)
         host, reach, model = parts.host, parts.host.reach, parts.host.model
         running = await parts.runs.running()
-        adapters = parts.adapters
-        routes = adapters.routes()
+        adapters, routes = parts.adapters, parts.adapters.routes()
         load = await _load(parts) if user.operator else None
         projects, events = await parts.store.read(
             lambda session: (project_infos(session, routes, owner), count_events(session, owner))
@@ -329,6 +328,7 @@ def _state(app: FastAPI, parts: Parts) -> None:
             suffix_chars=reach.suffix_chars,
             snippet_tokens=reach.snippet_tokens,
             while_learning=host.while_learning,
+            learning_gpus=host.learning_gpus,
             resting=parts.resting.info,
             projects=projects,
             next_run=parts.schedule.next_run,

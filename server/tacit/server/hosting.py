@@ -90,6 +90,11 @@ class Host:
         plan = self._engine.plan(None)
         return f"{WHILE_LEARNING[plan.mode]}. {plan.reason}"
 
+    @property
+    def learning_gpus(self) -> tuple[int, ...]:
+        """A learner's; empty: whichever it finds."""
+        return self._engine.plan(None).learning if self._engine is not None else ()
+
     async def back(self) -> None:
         """The engine rests no more; what it would not take back is not routed to."""
         if (engine := self._engine) is None or self.model is None:

@@ -8,7 +8,8 @@ for, and not yet measured on a GPU.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
@@ -65,7 +66,11 @@ class Plan:
     reason: str
     """One sentence, for a person."""
     share: float = SHARE
-    """Of the GPU that vLLM may take."""
+    """Of each of its GPUs that vLLM may take."""
+    serving: tuple[int, ...] = ()
+    """vLLM's GPUs, where there are several; empty: whichever it finds."""
+    learning: tuple[int, ...] = ()
+    """The learner's, as above."""
 
 
 def size_of(base: Base, file: int, tokens: int) -> Size:
@@ -80,11 +85,27 @@ def size_of(base: Base, file: int, tokens: int) -> Size:
     )
 
 
-def on_gpu(wanted: Wanted, gpu: int, size: Size, gpus: int = 1) -> Plan:
-    """Of a vLLM that is started here. gpu: bytes of each; 0: not known. gpus: on which vLLM lays the model out; the learner has a
-    whole one on each."""
-    serving = (size.weights + size.adapters) // gpus + size.cache // gpus + VLLM_REST
+def on_gpu(wanted: Wanted, gpus: Mapping[int, int], size: Size, count: int = 1) -> Plan:
+    """Of a vLLM that is started here. gpus: bytes of each by its number; none: not known. count: on so many of them, the largest,
+    vLLM lays the model out; the learner has a whole base on each of its own.
+
+    GPUs that vLLM does not use are the learner's if a base has room there: then nobody has to rest.
+    """
+    serving = (size.weights + size.adapters + size.cache) // count + VLLM_REST
     learning = size.weights + LEARNER_REST
+    ranked = sorted(gpus, key=lambda number: (-gpus[number], number))
+    taken, free = sorted(ranked[:count]), sorted(number for number in ranked[count:] if gpus[number] >= learning)
+    plan = _shared(wanted, min((gpus[number] for number in taken), default=0), serving, learning)
+    if len(gpus) < 2:
+        return plan
+    if free and wanted in ("auto", "beside"):
+        names = f"GPU{'s' if len(free) > 1 else ''} {' and '.join(map(str, free))}"
+        return Plan("beside", f"The learner has {names} for itself.", serving=tuple(taken), learning=tuple(free))
+    return replace(plan, serving=tuple(taken), learning=tuple(sorted([*taken, *free])))
+
+
+def _shared(wanted: Wanted, gpu: int, serving: int, learning: int) -> Plan:
+    """On the same GPU. gpu, serving, learning: bytes that it has, and that either side needs; gpu 0: not known."""
     share = round(min(SHARE, (gpu - learning) / gpu), 3) if gpu else SHARE
     both = f"serving needs {_gib(serving)}, learning {_gib(learning)}, and the GPU has {_gib(gpu)}"
     if wanted == "beside":
@@ -108,7 +129,11 @@ def at_night(plan: Plan, available: int | None, size: Size) -> Plan:
     A vLLM that sleeps keeps its weights there.
     """
     if plan.mode == "sleep" and available is not None and available < size.weights + LEARNER_REST_ON_CPU:
-        return Plan("stop", f"vLLM's weights ({_gib(size.weights)}) have no room in the machine's memory while it sleeps.")
+        return replace(
+            plan,
+            mode="stop",
+            reason=f"vLLM's weights ({_gib(size.weights)}) have no room in the machine's memory while it sleeps.",
+        )
     return plan
 
 

@@ -163,7 +163,8 @@ class VllmEngine:
         if not found.on_cpu:
             hardware = await asyncio.to_thread(read_hardware)
             size = await asyncio.to_thread(self._size)
-            self._on_gpu = on_gpu(settings.while_learning, hardware.gpu_memory << 20, size, settings.vllm_gpus)
+            gpus = {number: megabytes << 20 for number, megabytes in hardware.gpus}
+            self._on_gpu = on_gpu(settings.while_learning, gpus, size, settings.vllm_gpus)
         sleeps = self._on_gpu is not None and self._on_gpu.mode == "sleep"
         cache = self._home.cache / "vllm"
         empty = cache / "empty"
@@ -182,7 +183,8 @@ class VllmEngine:
             share=self._on_gpu.share if self._on_gpu else None,
             sleeps=sleeps,
         )
-        given = environment(cache, engine_threads(settings.threads), found.on_cpu, sleeps=sleeps)
+        seen = self._on_gpu.serving if self._on_gpu else ()
+        given = environment(cache, engine_threads(settings.threads), found.on_cpu, sleeps=sleeps, gpus=seen)
         config = ChildConfig(command, str(empty), given)
         self._home.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._home.logs / "vllm.log"
@@ -314,8 +316,7 @@ class VllmEngine:
     async def prefix_cache(self) -> tuple[int, int]:
         """As `Engine.prefix_cache`: vLLM's own count, since most answers are cut before it tells of their prompt."""
         if self._server is not None:
-            with contextlib.suppress(TacitError):
-                self._cache_counts = await self._server.client.prefix_cache()
+            self._cache_counts = await self._server.client.prefix_cache()
         return self._cache_counts
 
     async def tokenize(self, text: str) -> list[int]:

@@ -10,11 +10,12 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 from tacit.protocol.errors import EngineUnavailable, SettingError, TacitError
+from tacit.protocol.gpus import only
 from tacit.server.engine.memory import LORAS_AT_ONCE, MAX_RANK
 from tacit.server.engine.vllm_child import ChildConfig, end_group
 from tacit.server.engine.vllm_client import VllmClient
@@ -216,10 +217,16 @@ def command_line(
 
 
 def environment(
-    cache: Path, threads: int, on_cpu: bool, inherited: Mapping[str, str] = os.environ, *, sleeps: bool = False
+    cache: Path,
+    threads: int,
+    on_cpu: bool,
+    inherited: Mapping[str, str] = os.environ,
+    *,
+    sleeps: bool = False,
+    gpus: Sequence[int] = (),
 ) -> dict[str, str]:
     """Of vLLM's process: nothing is fetched, nothing is reported, no plugin; development routes only where it is to be put to
-    sleep, which is one of them. Its socket is this user's alone."""
+    sleep, which is one of them. Its socket is this user's alone. gpus: which it sees; none named: all."""
     ours = {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
@@ -241,5 +248,7 @@ def environment(
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": str(threads),
         }
+    if gpus:
+        ours |= only(gpus)
     kept = {name: value for name, value in inherited.items() if name not in NOT_INHERITED and not name.startswith("TACIT_")}
     return {**kept, **ours}

@@ -7,6 +7,7 @@ Speeds behind the rule, llama.cpp on 2 shared cores: the 0.5B reads about 150 an
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +29,8 @@ class Hardware:
     """Name of the largest NVIDIA GPU; empty: none."""
     gpu_memory: int = 0
     """MB, of that one."""
+    gpus: tuple[tuple[int, int], ...] = ()
+    """(number as `nvidia-smi` counts, MB) of each NVIDIA GPU that processes started here see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,23 @@ def choose(hardware: Hardware, engine: Kind = "embedded") -> Choice:
 def read_hardware() -> Hardware:
     """Cores from the process's affinity, the GPU from `nvidia-smi` if there is one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    name, memory = max(_gpus(), key=lambda gpu: gpu[1], default=("", 0))
-    return Hardware(cores, name, memory)
+    gpus = visible(_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    name, memory = max(gpus.values(), key=lambda gpu: gpu[1], default=("", 0))
+    return Hardware(cores, name, memory, tuple((number, gpu[1]) for number, gpu in gpus.items()))
+
+
+def visible(gpus: Sequence[tuple[str, int]], said: str | None) -> dict[int, tuple[str, int]]:
+    """(name, MB) by number. said: CUDA_VISIBLE_DEVICES; where it names GPUs otherwise than by number, the largest stands for
+    them, and nothing is shared out."""
+    every = dict(enumerate(gpus))
+    if said is None:
+        return every
+    try:
+        named = [int(number) for number in said.split(",")] if said.strip() else []
+    except ValueError:
+        largest = max(every.items(), key=lambda gpu: gpu[1][1], default=None)
+        return dict([largest]) if largest else {}
+    return {number: every[number] for number in named if number in every}
 
 
 def _gpus() -> list[tuple[str, int]]:

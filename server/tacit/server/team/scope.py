@@ -82,6 +82,7 @@ def status_of(user: User, status: ServerStatus) -> ServerStatus:
             "engine_message": str(error_of(user, EngineUnavailable(status.engine_message))),
             "listen": "",
             "while_learning": "",
+            "learning_gpus": (),
             "projects": projects_of(user, status.projects),
             "running": None,
             "last_run": None,
