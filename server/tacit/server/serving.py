@@ -34,6 +34,7 @@ from tacit.server.store.store import Store
 from tacit.server.team.gate import Gate
 from tacit.server.team.limits import Bucket, Turns
 from tacit.server.team.users import Users
+from tacit.server.waiting import QUIET_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +57,13 @@ async def serve(
     make_stand_in: MakeEngine = kinds.stand_in,
     learner: Command = learner_command,
     catch_up: float = CATCH_UP_SECONDS,
+    quiet: float = QUIET_SECONDS,
 ) -> None:
     """Serve until SIGTERM, SIGINT or `stop`. Conflict: a server runs already. SettingError, StorageFull, Refused: it cannot.
 
     model: resolved and verified already; None: found or fetched behind the running server. listening: called when HTTP answers.
-    console: level from which log lines also go to stderr; None: none. learner, catch_up: as in `Schedule`.
+    console: level from which log lines also go to stderr; None: none. learner, catch_up: as in `Schedule`. quiet: as in
+    `Resting`.
     """
     nightly_trigger(settings.nightly, home)
     os.umask(0o077)
@@ -70,7 +73,7 @@ async def serve(
         try:
             adapters, runs = Adapters(home, settings, store), Runs(home, store)
             host = Host(home, settings, adapters, model, make_engine, make_stand_in)
-            resting = Resting(runs, host)
+            resting = Resting(runs, host, quiet=quiet)
             schedule = Schedule(home, settings, store, runs, resting, command=learner, catch_up=catch_up)
             users = Users(store)
             await users.load()
