@@ -1,14 +1,20 @@
 """What arms are given of a log, and what an experiment's folder remembers."""
 
+import re
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from random import Random
 
 import pytest
 from tiny_training import SAMPLES, sample
+from typer.testing import CliRunner
 
-from tacit.learner.simulate.arms import ARMS, arms, lessons, night
+from tacit.cli.commands import build
+from tacit.cli.simulate import simulate
+from tacit.learner.simulate.arms import ARMS, FROZEN, arms, lessons, night
 from tacit.learner.simulate.cells import Cells
+from tacit.learner.simulate.experiment import SHORT, Options
 from tacit.learner.simulate.findings import Cell, Scored
 from tacit.learner.simulate.personas import PERSONAS, person
 from tacit.learner.simulate.trl_kto import rows
@@ -92,3 +98,25 @@ def test_a_folder_is_of_one_experiment(tmp_path: Path) -> None:
     Cells(tmp_path).claim({"seeds": 3, "arms": ("sft",)})
     with pytest.raises(Conflict, match="seeds"):
         Cells(tmp_path).claim({"seeds": 2, "arms": ("sft",)})
+
+
+def test_two_runs_do_not_work_in_one_folder_at_once(tmp_path: Path) -> None:
+    with Cells(tmp_path).alone(), pytest.raises(Conflict, match="Another run works in"), Cells(tmp_path).alone():
+        pass
+    with Cells(tmp_path).alone():
+        pass
+
+
+def test_the_help_names_every_option_arm_and_persona_and_the_defaults_are_the_experiments() -> None:
+    said = CliRunner().invoke(build(["simulate"]), ["simulate", "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert said.exit_code == 0
+    words = set(re.findall(r"[a-z][a-z-]*", said.stdout))
+    assert {name for name in ARMS if name != FROZEN.name} | set(PERSONAS) | {SHORT} <= words
+    assert {name.replace("_", "-") for name in signature(simulate).parameters} <= words
+    defaults = {name: parameter.default for name, parameter in signature(simulate).parameters.items()}
+    own = Options()
+    assert {name: defaults[name] for name in ("model", "nights", "places", "seeds")} == {
+        "model": own.model, "nights": own.nights, "places": own.places, "seeds": own.seeds,
+    }  # fmt: skip
+    assert defaults["arms"] == ",".join(own.arms) and defaults["live"] == ",".join(own.live)
+    own.check()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tacit.learner.simulate.editor import Editor, EditorClosed, LspError
 from tacit.learner.simulate.positions import offset_at, position_at
+from tacit.protocol.errors import TacitError
 
 TEXT = st.text(alphabet=st.sampled_from("ab é😀\n\r"), max_size=40)
 
@@ -124,3 +125,12 @@ async def test_stop_and_kill_leave_no_process(tmp_path: Path) -> None:
     for editor in (stopped, killed):
         with pytest.raises(EditorClosed):
             _ = editor.pid
+
+
+async def test_a_language_server_that_does_not_answer_is_ended_with_a_sentence(tmp_path: Path) -> None:
+    editor = Editor(tmp_path, command=(sys.executable, "-c", "import time; time.sleep(60)"))
+    with pytest.raises(EditorClosed, match="did not answer within 0 s") as caught:
+        await editor.start(timeout=0.2)
+    assert isinstance(caught.value, TacitError)
+    with pytest.raises(EditorClosed):
+        _ = editor.pid

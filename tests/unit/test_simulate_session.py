@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from tacit.learner.simulate import session as sessions
 from tacit.learner.simulate.developer import Traits
 from tacit.learner.simulate.editor import Editor
 from tacit.learner.simulate.places import choose_places
@@ -76,3 +77,20 @@ async def test_whatever_is_suggested_the_text_ends_as_meant(tmp_path: Path, seed
     assert {"accept"} <= actions and any(visit.decision is None for visit in visits)
     assert any(scene.ghost for scene in scenes)
     assert len({visit.suggestion_id for visit in visits if visit.decision}) == sum(v.decision is not None for v in visits)
+
+
+async def test_an_answer_that_comes_late_is_no_suggestion_and_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer comes when it was cancelled: the developer has typed on, and nothing is said of it."""
+    late = SERVER.replace('k == "textDocument/inlineCompletion"', 'k == "$/cancelRequest"')
+    late = late.replace('at = offset(p["position"])', 'at, i = 40, p["id"]; notes.append(k)').replace("turn % 6", "turn % 2")
+    (tmp_path / "server.py").write_text(late)
+    (tmp_path / "finished.py").write_text(SOURCE, encoding="utf-8")
+    monkeypatch.setattr(sessions, "PATIENCE", 0.1)
+    command = (sys.executable, str(tmp_path / "server.py"), str(tmp_path / "finished.py"))
+    async with Editor(tmp_path, command=command) as editor:
+        session = Session(editor, Traits(), seed=1, time_scale=1e5)
+        visits = await session.write(tmp_path / "a.py", SOURCE, choose_places(SOURCE, 4, Random(1)))
+        text, notes = await editor.request("state", None)
+    assert text == SOURCE and len(visits) >= 2
+    assert notes.count("$/cancelRequest") == len(visits)
+    assert all(visit.decision is None and visit.suggestion_id == "" and visit.waited >= 0.1 for visit in visits)

@@ -37,6 +37,7 @@ async def simulated_log(
     options = {
         "timeScale": TIME_SCALE, "debounceMs": 0, "eagerness": "eager", "maxPrefixChars": PREFIX_CHARS,
         "maxSuffixChars": SUFFIX_CHARS, "deadlineMs": 30_000, "prefetch": False, "snippetTokens": 0,
+        "startServer": False,
     }  # fmt: skip
     settings = {"model": model, "max_tokens": str(MAX_TOKENS), "nightly": "off"}
     async with ServerProcess(Home(root / "home"), settings) as server:

@@ -1,9 +1,13 @@
-"""`tacit down`: end the server of this home in order, however it was started. Sends one signal, waits, prints."""
+"""How a server ends: `tacit down`, in order, however it was started; and with whoever started it (`tacit serve --until-eof`).
+
+Sends signals, waits, prints; reads standard input to its end.
+"""
 
 import asyncio
 import json
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 60.0
 """Requests have 5 s to end, a learner 10, and a busy machine is slow."""
 LOOK_SECONDS = 0.05
+ORPHAN_SECONDS = 20.0
+"""For a server to end in order when nobody is left who waits for it."""
 
 
 def down(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -49,6 +55,25 @@ def down(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     elif run is not None:
         words += f" A learning run (pid {run.pid}) goes on without it, and needs it again for what it learns to serve."
     _say(as_json, found.pid, f"{words}\nAn editor that is open starts it again; `tacit up` does, too.")
+
+
+def end_with_stdin() -> None:
+    """From now on this process ends when its standard input does, in order, as if told to; at once if that takes too long.
+
+    Whoever starts a server as its child holds the other end of a pipe, which the system closes however that process dies.
+    """
+
+    def watch() -> None:
+        with suppress(OSError):
+            # Straight from the descriptor: a buffered read would hold a lock that the interpreter wants at exit.
+            while os.read(0, 4096):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(ORPHAN_SECONDS)
+        os._exit(1)
+
+    # From a thread: the model may be loading just then.
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _say(as_json: bool, pid: int | None, words: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tacit.cli import INTERRUPTED
+from tacit.cli.ending import end_with_stdin
 from tacit.protocol.adapters import RestInfo, RunInfo, ServerStatus
 from tacit.protocol.client import TacitClient
 from tacit.protocol.completion import BASE_POLICY, CompleteRequest, CompleteResponse, Context
@@ -63,6 +64,9 @@ def serve(
     detach: Annotated[bool, typer.Option("--detach", help="Start it in the background; return when it answers.")] = False,
     engine: EngineOption = None,
     listen: ListenOption = None,
+    until_eof: Annotated[
+        bool, typer.Option("--until-eof", help="End when standard input does, with whoever started it.")
+    ] = False,
 ) -> None:
     """Only the server, in the foreground until Ctrl-C. The model is fetched behind it if it is missing."""
     from tacit.server.settings import Settings
@@ -73,6 +77,8 @@ def serve(
     if detach:
         asyncio.run(_serve_detached(home))
         return
+    if until_eof:
+        end_with_stdin()
     from tacit.server.serving import serve as run
 
     def answers() -> None:

@@ -16,22 +16,40 @@ if TYPE_CHECKING:
 
 def simulate(
     repository: Annotated[
-        list[Path] | None, typer.Option(help="A git repository whose later commits are what is written; may be repeated.")
+        list[Path] | None,
+        typer.Option(
+            help="A git repository whose later commits are what is written; of several the first, and another one is the unseen "
+            "project, unless --project names which."
+        ),
     ] = None,
     project: Annotated[
         list[str] | None,
-        typer.Option(help="A project of the data that TACIT_DATA names; may be repeated: by turns, seed by seed."),
+        typer.Option(
+            help="A project of the data that TACIT_DATA names, or of the repositories (its folder's name); may be repeated: by "
+            "turns, seed by seed."
+        ),
     ] = None,
     nights: Annotated[
         int, typer.Option(min=1, max=60, help="How many; each day but the first is scored before it is learnt.")
     ] = 3,
     places: Annotated[int, typer.Option(min=2, max=2000, help="Where suggestions are asked for, a day.")] = 24,
     seeds: Annotated[int, typer.Option(min=1, max=50, help="Other changes, developers and orders each.")] = 1,
-    arms: Annotated[str, typer.Option(help="What is trained on the same log, with commas.")] = "sft,rwr,kto,topr,random,shuffled",
+    arms: Annotated[
+        str,
+        typer.Option(
+            help="What is trained on the same log, with commas: sft, rwr, awr, kto, trl-kto, dpo, ppo, grpo, topr; controls "
+            "random, shuffled, oracle."
+        ),
+    ] = "sft,rwr,kto,topr,random,shuffled",
     live: Annotated[
-        str, typer.Option(help="With what the last day is typed again, besides frozen; `none`.")
+        str, typer.Option(help="With what the last day is typed again, besides frozen: some of the arms, always-short; or none.")
     ] = "sft,topr,always-short",
-    personas: Annotated[str, typer.Option(help="Kinds of developers, with commas; default: all.")] = "",
+    personas: Annotated[
+        str,
+        typer.Option(
+            help="Kinds of developers, with commas: steady, accept-prone, picky, typist, editor-after-accept; default: all."
+        ),
+    ] = "",
     model: Annotated[str, typer.Option(help="Catalogue name of the model, `auto` (by hardware), or a GGUF file.")] = "auto",
     home: Annotated[
         Path | None, typer.Option(help="The experiment's folder: kept, and gone on with.", show_default="in TACIT_HOME/cache")
@@ -84,16 +102,21 @@ def run(options: "Options", corpus: "dict[str, list[Change]]", folder: Path) -> 
 
 
 def corpus_of(repositories: "Sequence[Path]", projects: "Sequence[str]") -> "dict[str, list[Change]]":
-    """Changes by project: of the repositories, and of the data unless only repositories are wanted and no data are there."""
+    """Changes by project: of the repositories, and of the data unless only repositories are wanted and no data are there.
+    BadRequest: one cannot be read, or what is wanted is nowhere."""
     from tacit.bench.infill_cases import data_folder
     from tacit.learner.simulate.corpora import data_projects, git_project
     from tacit.protocol.errors import BadRequest
 
-    corpus = {path.resolve().name: git_project(path) for path in repositories}
+    corpus: dict[str, list[Change]] = {}
+    for path in repositories:
+        if (name := path.resolve().name) in corpus:
+            raise BadRequest(f"Two repositories have the name {name}.", mend="Give one folder another name.")
+        corpus[name] = git_project(path)
     try:
         return {**data_projects(data_folder()), **corpus}
     except BadRequest:
-        if not corpus or projects:
+        if not corpus or not set(projects) <= corpus.keys():
             raise
         return corpus
 

@@ -4,7 +4,10 @@ A killed experiment goes on where it was: what has a file is not done again. The
 refused: cells of two experiments would make no sense together.
 """
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,18 @@ class Cells:
             raise Conflict(
                 f"{self.folder} holds an experiment with other options ({', '.join(differ)}).", mend="Name another folder."
             )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, no other process works in this folder; one that was killed does not. Conflict: another one does."""
+        with (self.folder / "lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Conflict(
+                    f"Another run works in {self.folder}.", mend="Wait until it has ended, or name another folder."
+                ) from None
+            yield
 
     def day(self, seed: int, day: int | str) -> Path:
         """day: its number, or `unseen`."""

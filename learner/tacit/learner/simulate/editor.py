@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tacit.learner.simulate.positions import offset_at, position_at
+from tacit.protocol.errors import TacitError
 
 Json = Any
 AnswerMessage = Callable[[str, Sequence[str]], str | None]
@@ -34,8 +35,8 @@ class LspError(Exception):
         self.message = message
 
 
-class EditorClosed(Exception):
-    """The language server ended while an answer was awaited. The message holds the end of its stderr."""
+class EditorClosed(TacitError):
+    """The language server ended while an answer was awaited, or did not start. The message holds the end of its stderr."""
 
 
 @dataclass(slots=True)
@@ -80,6 +81,7 @@ class Pending:
     sent_at: float
     """perf_counter seconds."""
     answered_at: float = 0.0
+    """Or given up."""
 
     @property
     def elapsed_ms(self) -> float:
@@ -103,7 +105,7 @@ class Editor:
         options: Mapping[str, Json] | None = None,
         environment: Mapping[str, str] | None = None,
         answer_message: AnswerMessage = lambda message, titles: None,
-        command: Sequence[str] = (sys.executable, "-m", "tacit.lsp"),
+        command: Sequence[str] = (sys.executable, "-P", "-m", "tacit.lsp"),
         name: str = "tacit-simulated-editor",
     ) -> None:
         """options: initializationOptions, also what `workspace/configuration` is answered with.
@@ -135,8 +137,8 @@ class Editor:
 
     # The connection
 
-    async def start(self, *, timeout: float = 30) -> Json:
-        """Start the language server and initialize it; returns its InitializeResult."""
+    async def start(self, *, timeout: float = 60) -> Json:
+        """Start the language server and initialize it; returns its InitializeResult. EditorClosed: it does not answer."""
         self._process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
@@ -149,6 +151,10 @@ class Editor:
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._read_stderr())]
         try:
             result = await self.request("initialize", self._initialize_params(), timeout=timeout)
+        except TimeoutError as error:
+            await self.kill()
+            said = "\n".join(self.stderr)
+            raise EditorClosed(f"The language server did not answer within {timeout:.0f} s. {said}".strip()) from error
         except BaseException:
             await self.kill()
             raise
@@ -213,6 +219,7 @@ class Editor:
             async with asyncio.timeout(timeout):
                 return await pending.answer
         finally:
+            pending.answered_at = pending.answered_at or time.perf_counter()
             self._pending.pop(pending.id, None)
 
     def cancel(self, pending: Pending) -> None:

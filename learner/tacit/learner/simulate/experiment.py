@@ -142,8 +142,13 @@ class Experiment:
         self._stop = Event()
 
     async def run(self, seed_done: Callable[[Findings, Setup], None] = lambda found, setup: None) -> Findings:
-        """seed_done: called with all that is known after each seed. Cancelling leaves no process; finished cells stay."""
+        """seed_done: called with all that is known after each seed. Cancelling leaves no process; finished cells stay.
+        Conflict: another run works in the folder, or one with other options did."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self.cells.alone():
+            return await self._run(seed_done)
+
+    async def _run(self, seed_done: Callable[[Findings, Setup], None]) -> Findings:
         self.cells.claim(self.options.to_json())
         try:
             for plan in self.plans:

@@ -250,6 +250,8 @@ class _Demo:
             "maxPrefixChars": PREFIX_CHARS,
             "maxSuffixChars": SUFFIX_CHARS,
             "deadlineMs": DEADLINE_MS,
+            # One that it started would outlive the demo.
+            "startServer": False,
         }
         async with Editor(workspace, options=options, environment=server.environment, name="tacit demo") as editor:
             yield Session(

@@ -1,7 +1,14 @@
-"""A real server in a home of its own, as a child process: `python -m tacit.cli serve`. Touches that process and that home."""
+"""A real server in a home of its own, as a child process: `python -m tacit.cli serve`. Touches that process and that home.
+
+The child ends with this process, however that ends: it reads the end of a pipe (`--until-eof`). A server that serves the home and
+is not this one's is never talked to.
+"""
 
 import asyncio
+import contextlib
+import fcntl
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Mapping
@@ -10,12 +17,14 @@ from types import TracebackType
 from typing import Self
 
 from tacit.protocol.client import TacitClient
-from tacit.protocol.errors import ServerUnavailable
+from tacit.protocol.errors import Conflict, ServerUnavailable, TacitError
 from tacit.protocol.home import Home
 
 START_SECONDS = 180.0
 """Reading and checking a large model file from a slow disk."""
 STOP_SECONDS = 20.0
+FREE_SECONDS = 30.0
+"""For the server of a run that was killed a moment ago to end; it takes 20 s at most."""
 
 
 class ServerProcess:
@@ -27,8 +36,10 @@ class ServerProcess:
         chosen = {"nightly": "off", **(settings or {})}
         self.environment = {"TACIT_HOME": str(home.root), **{f"TACIT_{k.upper()}": v for k, v in chosen.items()}}
         """For every process that is to work with this server."""
-        self.command: tuple[str, ...] = (sys.executable, "-m", "tacit.cli", "serve")
+        self.command: tuple[str, ...] = (sys.executable, "-P", "-m", "tacit.cli", "serve", "--until-eof")
         self._process: asyncio.subprocess.Process | None = None
+        self._lifeline: int | None = None
+        """The end of the child's standard input that this process holds, as long as it lives."""
         self._client: TacitClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -54,22 +65,28 @@ class ServerProcess:
         return self.home.root / "serve.log"
 
     async def start(self, *, engine: bool = True) -> None:
-        """Returns when it answers, and its engine too if `engine`; ServerUnavailable with its own words if it ends before."""
+        """Returns when it answers, and its engine too if `engine`; ServerUnavailable with its own words if it ends before.
+        Conflict: another server serves this home, and goes on doing so."""
         self.home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self.command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self.environment},
-                # Ctrl-C is for the one who started it, who ends it in order.
-                start_new_session=True,
-            )
         self._client = TacitClient(self.home.socket)
+        await self._alone()
+        readable, self._lifeline = os.pipe()
+        try:
+            with self.log.open("ab") as log:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self.command,
+                    stdin=readable,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, **self.environment},
+                    # Ctrl-C is for the one who started it, who ends it in order.
+                    start_new_session=True,
+                )
+        finally:
+            os.close(readable)
         try:
             async with asyncio.timeout(START_SECONDS):
-                while not await (self._client.healthy() if engine else self._answers()):
+                while not (await self._answers(self._process.pid) and (not engine or await self.client.healthy())):
                     if self._process.returncode is not None:
                         raise ServerUnavailable(f"The server ended at its start.\n{self._last_words()}")
                     await asyncio.sleep(0.05)
@@ -83,6 +100,7 @@ class ServerProcess:
         if client is not None:
             await client.aclose()
         if process is None:
+            self._let_go()
             return
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
@@ -92,6 +110,8 @@ class ServerProcess:
         except TimeoutError:
             process.kill()
             await process.wait()
+        finally:
+            self._let_go()
 
     async def kill(self) -> None:
         """kill -9 of this one process; what it had started must find out by itself."""
@@ -99,13 +119,47 @@ class ServerProcess:
         if process is not None:
             process.kill()
             await process.wait()
+        self._let_go()
 
-    async def _answers(self) -> bool:
+    def _let_go(self) -> None:
+        lifeline, self._lifeline = self._lifeline, None
+        if lifeline is not None:
+            os.close(lifeline)
+
+    async def _alone(self) -> None:
+        """Until nobody serves this home."""
         try:
-            await self.client.status()
+            async with asyncio.timeout(FREE_SECONDS):
+                # What is waited for is another process's lock.
+                while _served(self.home):  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            pid = 0
+            with contextlib.suppress(TacitError):
+                pid = (await self.client.status()).pid
+            raise Conflict(
+                f"A Tacit server{f' (pid {pid})' if pid else ''} that this run has not started serves {self.home.root}.",
+                mend=f"End it: TACIT_HOME={shlex.quote(str(self.home.root))} tacit down",
+            ) from None
+
+    async def _answers(self, pid: int) -> bool:
+        """Whether the server that answers is this process."""
+        try:
+            return (await self.client.status()).pid == pid
         except ServerUnavailable:
             return False
-        return True
 
     def _last_words(self) -> str:
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+
+
+def _served(home: Home) -> bool:
+    """Whether a server holds the home's lock, be it starting, at work or about to end."""
+    try:
+        with home.lock.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

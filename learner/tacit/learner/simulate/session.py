@@ -13,6 +13,8 @@ from tacit.learner.simulate.developer import Action, Decision, Traits, decide, e
 from tacit.learner.simulate.editor import Document, Editor, Item, LspError
 from tacit.learner.simulate.places import Place, without
 
+PATIENCE = 75.0
+"""Seconds for an answer: more than the deadline that any of these sessions sets the language server."""
 LONGEST_HORIZON = 600.0
 """Session seconds after which the language server has read the settled text for the last time before a save."""
 
@@ -159,11 +161,16 @@ class _Typing:
         await self._edit(index, current, self.finished[place.start : place.end])
 
     async def _ask(self, cursor: int) -> tuple[Item | None, float]:
-        pending = self.session.editor.ask(self.document, cursor)
+        editor = self.session.editor
+        pending = editor.ask(self.document, cursor)
         try:
-            items = await self.session.editor.items(self.document, cursor, pending)
+            items = await editor.items(self.document, cursor, pending, timeout=PATIENCE)
         except LspError:
             # Whatever the reason, an editor shows nothing then, and the developer types on.
+            items = []
+        except TimeoutError:
+            # The same; the answer that still comes is for a text that is not there any more.
+            editor.cancel(pending)
             items = []
         # An item that replaces anything but what stands at the cursor would be an edit, not a completion.
         item = next((item for item in items if item.start <= cursor and item.end == cursor and item.text), None)

@@ -44,6 +44,8 @@ class Desk:
             "maxSuffixChars": self.suffix_chars,
             "snippetTokens": 0,
             "deadlineMs": self.deadline_ms,
+            # One that it started would outlive the day, and answer the next one in the place of that day's own.
+            "startServer": False,
         }
 
 
