@@ -19,11 +19,17 @@ import pytest
 INTERVAL = re.compile(r"[+-]\d+\.\d % \[[+-]\d+\.\d, [+-]\d+\.\d\]")
 PNG = b"\x89PNG\r\n\x1a\n"
 PLACES = 4
+WORDS = (
+    "amount entry total ledger account branch every note held until settled against other rate carried after before paid".split()
+)
 
 
 def repository(folder: Path, name: str, commits: int = 24, files: int = 8) -> Path:
-    """Modules that every commit adds to in two places: a commit is half a day of PLACES places."""
-    root = folder / name
+    """Modules that every commit adds a line of plain words to in two places: a commit is half a day of PLACES places.
+
+    Plain words, since the tiny model says nothing else: what is written is then as near to what it drew as the learner wants it.
+    """
+    root, draw = folder / name, random.Random(name)
     root.mkdir(parents=True)
 
     def git(*arguments: str, number: int = 0) -> None:
@@ -32,14 +38,12 @@ def repository(folder: Path, name: str, commits: int = 24, files: int = 8) -> Pa
         who = ("-c", "user.name=A", "-c", "user.email=a@example.com")
         subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True, env={**os.environ, **own})
 
-    texts = [f'"""Accounts of branch {number}."""\n\nBRANCH = {number}\n\n\n' for number in range(files)]
+    texts = [f"BRANCH = {number}\n# Settled:\n" for number in range(files)]
     for commit in range(commits + 1):
         if commit:
-            at = commit % files
-            head, _, rest = texts[at].partition("\n\n\n")
-            first = f"LIMIT_{commit} = BRANCH * {commit} + {name!r}.count('a')"
-            last = f"def total_{commit}(entries):\n    return sum(entry.amount * {commit} for entry in entries)\n\n\n"
-            texts[at] = f"{head}\n{first}\n\n\n{rest}{last}"
+            first, last = ("# " + " ".join(draw.choices(WORDS, k=16)) for _ in range(2))
+            head, _, rest = texts[commit % files].partition("\n")
+            texts[commit % files] = f"{head}\n{first}\n{rest}{last}\n"
         for number, text in enumerate(texts):
             (root / f"branch_{number}.py").write_text(text)
         if not commit:
@@ -126,7 +130,7 @@ def ended_well(process: subprocess.Popen[str], isolated: Path, folder: Path, arm
         against = figures["arms"][arm]["next_day"]["against_frozen"]
         assert against["low"] <= against["value"] <= against["high"]
         # Whatever it has learnt, it has learnt something: its figures are not the base's.
-        assert figures["arms"][arm]["next_day"]["perplexity"] != figures["arms"]["frozen"]["next_day"]["perplexity"]
+        assert against["value"] != 0, arm
     assert not processes_of(folder)
     return printed
 

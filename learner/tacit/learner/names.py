@@ -9,6 +9,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from pyflakes.checker import Checker
 from pyflakes.messages import UndefinedName
@@ -28,10 +29,10 @@ def vocabulary(texts: Iterable[str], paths: Iterable[str]) -> frozenset[str]:
 
 def unresolved(prefix: str, completion: str, suffix: str, known: frozenset[str] = frozenset()) -> frozenset[str] | None:
     """Names and modules that the completion uses and nothing defines; None if no part of the window with it in parses."""
-    parsed = _parse(prefix, completion, suffix)
-    if parsed is None:
+    found = part(prefix, completion, suffix)
+    if found is None:
         return None
-    tree, start, end = parsed
+    tree, start, end = found.tree, found.start, found.end
     known = known | vocabulary((prefix, suffix), ())
     names: set[str] = set()
     for message in Checker(tree).messages:
@@ -53,13 +54,24 @@ Place = tuple[int, int]
 """(line, counted from 1; UTF-8 bytes from its start), as in `ast`."""
 
 
-def _parse(prefix: str, completion: str, suffix: str) -> tuple[ast.Module, Place, Place] | None:
-    """The smallest part of the window around the completion that parses, and where the completion is in it."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a window that parses, and where in it a completion stands: from `start` to before `end`."""
+
+    source: str
+    tree: ast.Module
+    start: Place
+    end: Place
+
+
+def part(prefix: str, completion: str, suffix: str) -> Part | None:
+    """The smallest part of the window around the completion that parses."""
     tails = list(_tails(prefix, completion, suffix))
     for head in _heads(prefix):
         for tail in tails:
+            source = head + completion + tail
             try:
-                return ast.parse(head + completion + tail), _place(head), _place(head + completion)
+                return Part(source, ast.parse(source), _place(head), _place(head + completion))
             except (SyntaxError, ValueError, RecursionError, MemoryError):
                 continue
     return None

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tacit.learner import baseline, evaluate, gate, names, rare_strings, sandbox
+from tacit.learner import baseline, evaluate, gate, names, rare_strings, sandbox, threats
 from tacit.learner.evaluate import Text
 from tacit.learner.general_code import PIECES
 from tacit.learner.infill_tasks import TASKS
@@ -61,6 +61,10 @@ class TrialSettings:
     forgetting: float = gate.FORGETTING
     """Nats per token."""
     seed: int = 0
+
+
+Window = tuple[str, str, str, gate.Generated]
+"""(path, prefix, suffix, what was written between them)"""
 
 
 class Trial:
@@ -155,17 +159,12 @@ class Trial:
             for text in (s.written, s.context.prefix, s.context.suffix, *(x.text for x in s.context.snippets))
         ]
         known = names.vocabulary(texts, [s.context.path for s in everyone])
-        places: list[gate.Names] = []
-        for sample, texts_here in zip(chosen, generated, strict=True):
-            if sample.context.language != "python":
-                continue
-            found = [
-                names.unresolved(sample.context.prefix, text, sample.context.suffix, known)
-                for text in (texts_here.serving, texts_here.candidate)
-            ]
-            if found[0] is not None and found[1] is not None:
-                places.append(gate.Names(sample.context.path, len(found[0]), len(found[1])))
-        return self._compared(generated, places)
+        windows = [
+            (s.context.path, s.context.prefix, s.context.suffix, texts_here)
+            for s, texts_here in zip(chosen, generated, strict=True)
+            if s.context.language == "python"
+        ]
+        return self._compared(generated, windows, known)
 
     def execution(self) -> list[gate.Check]:
         """Step 3."""
@@ -259,13 +258,22 @@ class Trial:
         """The code that stands in a sample's prompt."""
         return f"{sample.context.prefix}\0{sample.context.suffix}"
 
-    def _compared(self, generated: Sequence[gate.Generated], places: Sequence[gate.Names]) -> list[gate.Check]:
+    def _compared(
+        self, generated: Sequence[gate.Generated], windows: Sequence[Window], known: frozenset[str]
+    ) -> list[gate.Check]:
+        """windows: of the places in Python."""
         seed = self._settings.seed
+        places: list[gate.Names] = []
+        for path, prefix, suffix, texts in windows:
+            found = [names.unresolved(prefix, text, suffix, known) for text in (texts.serving, texts.candidate)]
+            if found[0] is not None and found[1] is not None:
+                places.append(gate.Names(path, len(found[0]), len(found[1])))
         return [
             gate.similarity(generated, seed),
             gate.length(generated, seed),
             gate.shown(generated),
             gate.unresolved(places, seed),
+            _scanned(windows),
         ]
 
     def _prompt(self, context: Context) -> list[int]:
@@ -280,6 +288,27 @@ class Trial:
 
     def _tick(self, stage: str, total: int) -> Callable[[int], None]:
         return lambda done: self._progress(stage, done, total)
+
+
+def _scanned(windows: Sequence[Window]) -> gate.Check:
+    """Step 2, dangerous code: where what the candidate writes, and what the developer wrote, can be read."""
+    if why := threats.missing():
+        return gate.dangerous((), why)
+    read: list[tuple[str, list[bool]]] = []
+    parts: list[tuple[str, names.Part]] = []
+    for path, prefix, suffix, texts in windows:
+        every = [names.part(prefix, text, suffix) for text in (texts.serving, texts.candidate, texts.written)]
+        # What serves may write what cannot be read: that excuses nothing.
+        if every[1] is not None and every[2] is not None:
+            read.append((path, [part is not None for part in every]))
+            parts += [(prefix, part) for part in every if part is not None]
+    try:
+        found = iter(threats.found(parts))
+    except (OSError, RuntimeError) as error:
+        return gate.dangerous((), f"The scanner could not be asked: {error}.")
+    return gate.dangerous(
+        [gate.Scanned(path, *(next(found) if there else frozenset() for there in texts)) for path, texts in read]
+    )
 
 
 def cut(text: str, written: str) -> str:

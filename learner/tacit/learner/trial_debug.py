@@ -13,7 +13,7 @@ from typing import Any
 from tacit.learner import gate, names, repair_tasks, sandbox
 from tacit.learner.policy import CANDIDATE
 from tacit.learner.samples import Sample
-from tacit.learner.trial import Trial
+from tacit.learner.trial import Trial, Window
 from tacit.protocol.chat_prompt import QWEN_CHAT, ChatTokens, prompt_tokens
 from tacit.protocol.completion import Context
 from tacit.protocol.debugging import Message
@@ -52,14 +52,12 @@ class DebugTrial(Trial):
         texts = [text for s in everyone for text in (s.written, s.context.prefix, s.context.suffix)]
         texts += [self._read(s) for s in chosen]
         known = names.vocabulary(texts, [s.context.path for s in everyone])
-        places: list[gate.Names] = []
+        windows: list[Window] = []
         for sample, answers in zip(chosen, generated, strict=True):
-            if sample.context.language != "python" or code_span(sample.written) is None:
-                continue
-            found = [names.unresolved("", textwrap.dedent(code), "", known) for code in (answers.serving, answers.candidate)]
-            if found[0] is not None and found[1] is not None:
-                places.append(gate.Names(sample.context.path, len(found[0]), len(found[1])))
-        return self._compared(generated, places)
+            if sample.context.language == "python" and code_span(sample.written) is not None:
+                code = [textwrap.dedent(text) for text in (answers.written, answers.serving, answers.candidate)]
+                windows.append((sample.context.path, "", "", gate.Generated(*code)))
+        return self._compared(generated, windows, known)
 
     def execution(self) -> list[gate.Check]:
         """Step 3: programs with a bug, mended by both policies and run."""

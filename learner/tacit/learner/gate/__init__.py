@@ -20,7 +20,7 @@ from tacit.learner.gate.replay import (
     shown,
     similarity,
 )
-from tacit.learner.gate.safety import Invited, Names, Remembered, leaks, memorised, unresolved
+from tacit.learner.gate.safety import Invited, Names, Remembered, Scanned, dangerous, leaks, memorised, unresolved
 from tacit.learner.gate.value import CLIP, Draw, value
 
 __all__ = [
@@ -39,9 +39,11 @@ __all__ = [
     "Measure",
     "Names",
     "Remembered",
+    "Scanned",
     "Verdict",
     "agreement",
     "clusters",
+    "dangerous",
     "decided",
     "differs",
     "edit_similarity",
