@@ -106,10 +106,10 @@ def running(folder: Path, *parts: str) -> bool:
 
 def finished(folder: Path) -> dict[str, tuple[int, int]]:
     """Which file each finished part is: one that is done again is another file."""
+    seed = folder / "seed-1"
     found = {}
-    for path in (folder / "seed-1").rglob("*"):
-        if re.fullmatch(r"(day-\d|unseen|night-\d|[a-z-]+)\.json", path.name) and not path.is_relative_to(folder / "home"):
-            found[str(path.relative_to(folder))] = (path.stat().st_ino, path.stat().st_mtime_ns)
+    for path in (*seed.glob("*.json"), *seed.glob("*/night-*.json"), *seed.glob("live/*.json")):
+        found[str(path.relative_to(folder))] = (path.stat().st_ino, path.stat().st_mtime_ns)
     return found
 
 
@@ -126,6 +126,7 @@ def ended_well(process: subprocess.Popen[str], isolated: Path, folder: Path, arm
     assert (folder / "nights.png").read_bytes().startswith(PNG) and "![nights.png](nights.png)" in report
     figures = json.loads((folder / "report.json").read_text())
     assert figures["simulated"] is True and figures["setup"]["nights"] == 2
+    assert -4 <= figures["moved"]["1"] <= 4 and "after a pilot with the base" in report
     for arm in arms:
         against = figures["arms"][arm]["next_day"]["against_frozen"]
         assert against["low"] <= against["value"] <= against["high"]
@@ -140,15 +141,15 @@ def test_killed_twice_it_leaves_no_process_and_goes_on_where_it_was(isolated: Pa
     arguments = ("--model", str(tiny_model), "--repository", str(project), "--arms", "sft,topr", "--live", "none")
     days = folder / "seed-1"
 
-    # While the second day is typed: server, engine and language server are at work.
+    # While the first day is typed: server, engine and language server are at work.
     with simulating(isolated, folder, *arguments) as process:
-        until(process, isolated, (days / "day-1.json").exists)
+        until(process, isolated, (days / "pilot.json").exists)
         until(process, isolated, lambda: running(folder, "tacit.lsp", "tacit.cli serve", "llama_child"))
-        assert not (days / "day-2.json").exists()
+        assert not (days / "day-1.json").exists()
         orphans = processes_of(folder)
         os.kill(process.pid, signal.SIGKILL)
     known = finished(folder)
-    assert set(known) == {"seed-1/day-1.json"}
+    assert set(known) == {"seed-1/pilot.json"}
 
     # Started again at once, and killed while it trains the second night.
     with simulating(isolated, folder, *arguments) as process:

@@ -119,4 +119,5 @@ def test_the_help_names_every_option_arm_and_persona_and_the_defaults_are_the_ex
         "model": own.model, "nights": own.nights, "places": own.places, "seeds": own.seeds,
     }  # fmt: skip
     assert defaults["arms"] == ",".join(own.arms) and defaults["live"] == ",".join(own.live)
+    assert defaults["calibrate"] is own.calibrate
     own.check()

@@ -50,6 +50,12 @@ def simulate(
             help="Kinds of developers, with commas: steady, accept-prone, picky, typist, editor-after-accept; default: all."
         ),
     ] = "",
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            help="A pilot day first, from which developers are as inclined to take this model's text as real ones were."
+        ),
+    ] = True,
     model: Annotated[str, typer.Option(help="Catalogue name of the model, `auto` (by hardware), or a GGUF file.")] = "auto",
     home: Annotated[
         Path | None, typer.Option(help="The experiment's folder: kept, and gone on with.", show_default="in TACIT_HOME/cache")
@@ -73,6 +79,7 @@ def simulate(
         arms=_names(arms),
         live=() if live == "none" else _names(live),
         personas=_names(personas) or tuple(PERSONAS),
+        calibrate=calibrate,
     )
     folder = home.expanduser().resolve() if home is not None else default_folder(options)
     experiment, found = run(options, corpus, folder)

@@ -47,7 +47,7 @@ class Cells:
             yield
 
     def day(self, seed: int, day: int | str) -> Path:
-        """day: its number, or `unseen`."""
+        """day: its number, `unseen` or `pilot`."""
         return self.folder / f"seed-{seed}" / (f"day-{day}.json" if isinstance(day, int) else f"{day}.json")
 
     def night(self, seed: int, arm: str, night: int) -> Path:

@@ -23,10 +23,11 @@ from tacit.learner.samples import Sample
 from tacit.learner.show_policy import refit
 from tacit.learner.simulate.arms import ARMS, FROZEN, Arm, arms
 from tacit.learner.simulate.arms import night as night_of
+from tacit.learner.simulate.calibration import moved
 from tacit.learner.simulate.cells import Cells, write
 from tacit.learner.simulate.days import days
 from tacit.learner.simulate.edits import Change
-from tacit.learner.simulate.findings import Cell, Findings
+from tacit.learner.simulate.findings import PUBLISHED, Cell, Findings
 from tacit.learner.simulate.nights import Nights, settings_of
 from tacit.learner.simulate.personas import PERSONAS, person
 from tacit.learner.simulate.plan import Source
@@ -41,6 +42,7 @@ from tacit.protocol.home import Home
 
 SHORT: Final = "always-short"
 SHORT_TOKENS: Final = 2
+PILOT: Final = "pilot"
 
 Progress = Callable[[str, int, int], None]
 
@@ -60,6 +62,8 @@ class Options:
     live: tuple[str, ...] = ("sft", "topr", SHORT)
     """With whom the last day is typed, besides frozen; none: it is not."""
     personas: tuple[str, ...] = tuple(PERSONAS)
+    calibrate: bool = True
+    """Developers take as much of this model's suggestions as real ones did: a pilot of each seed says how inclined that is."""
     max_tokens: int = 24
     desk: Desk = field(default_factory=Desk)
     train: TrainSettings = field(default_factory=TrainSettings)
@@ -189,13 +193,15 @@ class Experiment:
         ]
         lives = [found for arm in self._live_arms() for seed in seeds if (found := self.cells.read_live(seed, arm)) is not None]
         logged = {plan.seed: tuple(day for day in self._logged(plan) if day is not None) for plan in self.plans}
-        return Findings(tuple(cells), tuple(lives), logged)
+        by = {plan.seed: self._moved(plan) for plan in self.plans if self.cells.day(plan.seed, PILOT).exists()}
+        return Findings(tuple(cells), tuple(lives), logged, by)
 
     # The log
 
     async def _log(self, plan: SeedPlan) -> None:
-        """Every day, and the unseen project's, with the base."""
-        wanted: list[tuple[int | str, Sequence[Source]]] = list(enumerate(plan.days, start=1))
+        """The pilot, every day, and the unseen project's, with the base."""
+        wanted: list[tuple[int | str, Sequence[Source]]] = [(PILOT, plan.days[0])] if self.options.calibrate else []
+        wanted += enumerate(plan.days, start=1)
         if plan.unseen:
             wanted.append(("unseen", plan.unseen))
         missing = [(name, sources) for name, sources in wanted if not self.cells.day(plan.seed, name).exists()]
@@ -221,10 +227,18 @@ class Experiment:
         self.progress(title, 0, total)
         # A project is known by its folder: the same one for every day and arm.
         workspace = self.folder / f"seed-{plan.seed}" / ("workspace" if isinstance(day, int) else f"workspace-{day}")
-        return await work(server, workspace, sources, self._kinds(plan.seed, day), plan.seed, desk, tick)
+        by = self._moved(plan) if day != PILOT else 0.0
+        return await work(server, workspace, sources, self._kinds(plan.seed, day), plan.seed, desk, tick, by)
+
+    def _moved(self, plan: SeedPlan) -> float:
+        """What the seed's pilot says."""
+        pilot = self.cells.read_day(self.cells.day(plan.seed, PILOT))
+        return moved(pilot.asked, self.options.personas, PUBLISHED["acceptance"], plan.seed) if pilot else 0.0
 
     def _kinds(self, seed: int, day: int | str) -> list[str]:
-        """The day's personas: by turns, so that each is there on some day."""
+        """The day's personas: by turns, so that each is there on some day. For a pilot only what is offered counts."""
+        if day == PILOT:
+            return list(self.options.personas[:1])
         first = (seed - 1) + (day if isinstance(day, int) else 0) * self.options.sessions
         return [self.options.personas[(first + i) % len(self.options.personas)] for i in range(self.options.sessions)]
 
@@ -346,4 +360,4 @@ def _made(folder: Path) -> Path:
 
 
 def _words(day: int | str) -> str:
-    return f"day {day}" if isinstance(day, int) else "the unseen project"
+    return f"day {day}" if isinstance(day, int) else "the pilot" if day == PILOT else "the unseen project"

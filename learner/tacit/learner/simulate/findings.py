@@ -8,7 +8,7 @@ texts, the same developers, the same luck.
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp
 from random import Random
 from typing import Final
@@ -118,6 +118,8 @@ class Findings:
     lives: tuple[Live, ...]
     days: Mapping[int, tuple[Workday, ...]]
     """What was logged with the base, by seed, in order."""
+    moved: Mapping[int, float] = field(default_factory=dict)
+    """By how much its developers were more inclined than their personas have it, by seed; empty: nobody was calibrated."""
 
     def arms(self) -> list[str]:
         """In the order of the experiment."""
@@ -163,7 +165,7 @@ class Findings:
         found: dict[int, dict[int, Sums]] = {}
         for live in self.lives:
             if live.arm == FROZEN.name:
-                found[live.seed] = oracle_sums(live.day, live.seed)
+                found[live.seed] = oracle_sums(live.day, live.seed, self.moved.get(live.seed, 0.0))
         return found
 
     def behaviour(self) -> dict[str, Interval]:
@@ -181,11 +183,11 @@ def session_sums(day: Workday) -> dict[int, Sums]:
     return found
 
 
-def oracle_sums(day: Workday, seed: int) -> dict[int, Sums]:
+def oracle_sums(day: Workday, seed: int, moved: float = 0.0) -> dict[int, Sums]:
     found = {}
     for session in sorted({one.session for one in day.asked}):
         asked = [one for one in day.asked if one.session == session]
-        traits: Traits = person(asked[0].persona, Random(f"{seed}:{session}:{asked[0].persona}"))
+        traits: Traits = person(asked[0].persona, Random(f"{seed}:{session}:{asked[0].persona}"), moved)
         decisions: list[tuple[str, Decision]] = []
         for one in asked:
             line = one.wanted.partition("\n")[0] or one.wanted

@@ -1,7 +1,8 @@
 """Kinds of simulated developers, and one person of a kind. Pure: random numbers come in.
 
 Their weights are guesses about people, mixed so that together they take about a quarter of what a small model offers (2,047
-Copilot users took 25.8 %). What a run's developers really took is a figure of its report, beside the published ones.
+Copilot users took 25.8 %); for the model at hand all are moved by what `calibration` finds. What a run's developers really
+took is a figure of its report, beside the published ones.
 """
 
 from dataclasses import replace
@@ -27,14 +28,16 @@ PERSONAS: Final = MappingProxyType(
 )
 
 
-def person(kind: str, random: Random) -> Traits:
-    """One developer of this kind: u_dev, slips and speed differ between people. BadRequest: there is no such kind."""
+def person(kind: str, random: Random, moved: float = 0.0) -> Traits:
+    """One developer of this kind: u_dev, slips and speed differ between people. moved: added to u_dev.
+
+    BadRequest: there is no such kind."""
     if kind not in PERSONAS:
         raise BadRequest(f"There is no persona `{kind}`.", mend=f"There are: {', '.join(PERSONAS)}.")
     traits = PERSONAS[kind]
     return replace(
         traits,
-        inclination=traits.inclination + random.gauss(0, 0.4),
+        inclination=traits.inclination + moved + random.gauss(0, 0.4),
         slip=random.uniform(0.03, 0.05),
         seconds_per_key=traits.seconds_per_key * random.uniform(0.75, 1.3),
     )

@@ -65,7 +65,7 @@ def seconds(options: "Options", places: int, pace: Pace) -> float:
     learning = sum(places * pace.learning * (TRL if arm.trainer == "trl" else 1) + NIGHT for arm in trained)
     scoring = (len(trained) + 1) * (places * pace.learning * SCORING + NIGHT)
     day = places * pace.typing + DAY * options.sessions
-    typed = options.nights + 2 + (1 + len(options.live) if options.live else 0)
+    typed = options.nights + 2 + options.calibrate + (1 + len(options.live) if options.live else 0)
     return FIXED + options.seeds * (typed * day + options.nights * (learning + scoring))
 
 

@@ -116,6 +116,9 @@ def _behaviour(found: Findings) -> list[str]:
         f"Acceptance {'is' if inside else 'is **not**'} within a quarter of the published mean ({BAND[0]:.0%} to {BAND[1]:.0%}). "
         "Published: 2,047 Copilot users, their first horizon at 30 s.",
     ]
+    if found.moved:
+        by = ", ".join(f"{value:+.2f} (seed {seed})" for seed, value in sorted(found.moved.items()))
+        lines += ["", f"Everyone's inclination was moved beforehand, after a pilot with the base, towards that mean: {by}."]
     return lines
 
 
@@ -137,6 +140,7 @@ def to_json(found: Findings, setup: Setup) -> dict[str, Any]:
         | ({"developer-oracle": _sums(found.oracle())} if found.lives else {}),
         "behaviour": {name: asdict(interval) for name, interval in found.behaviour().items() if isfinite(interval.low)},
         "published": PUBLISHED,
+        "moved": {str(seed): value for seed, value in found.moved.items()},
     }
 
 

@@ -94,15 +94,16 @@ async def work(
     seed: int,
     desk: Desk,
     tick: Callable[[Visit], None] = lambda visit: None,
+    moved: float = 0.0,
 ) -> Workday:
     """Type the day's places, a session for each persona one after the other. workspace: made anew, so that no day can be
-    read in it. The same seed is the same luck at the same place, whatever is suggested there."""
+    read in it. The same seed is the same luck at the same place, whatever is suggested there. moved: `calibration`'s."""
     await asyncio.to_thread(_fresh, workspace)
     asked: list[Asked] = []
     for number, (kind, share) in enumerate(zip(kinds, shares(sources, len(kinds)), strict=True)):
         if not share:
             continue
-        traits = person(kind, Random(f"{seed}:{number}:{kind}"))
+        traits = person(kind, Random(f"{seed}:{number}:{kind}"), moved)
         editor = Editor(workspace, options=desk.options(), environment=server.environment, name="tacit simulate")
         async with editor:
             session = Session(editor, traits, seed=seed, time_scale=desk.time_scale, visited=tick)
