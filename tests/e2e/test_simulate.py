@@ -79,7 +79,7 @@ def words(isolated: Path) -> str:
     return (isolated / "simulate.log").read_text()
 
 
-def until(process: subprocess.Popen[str], isolated: Path, reached: Callable[[], bool], seconds: float = 600) -> None:
+def until(process: subprocess.Popen[str], isolated: Path, reached: Callable[[], bool], seconds: float = 1500) -> None:
     end = time.monotonic() + seconds
     while not reached():
         assert process.poll() is None, f"it has ended: {words(isolated)}"
@@ -136,6 +136,7 @@ def ended_well(process: subprocess.Popen[str], isolated: Path, folder: Path, arm
     return printed
 
 
+@pytest.mark.timeout(3600)
 def test_killed_twice_it_leaves_no_process_and_goes_on_where_it_was(isolated: Path, tiny_model: Path) -> None:
     folder, project = isolated / "s", repository(isolated / "r", "ledger")
     arguments = ("--model", str(tiny_model), "--repository", str(project), "--arms", "sft,topr", "--live", "none")

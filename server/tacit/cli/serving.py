@@ -64,9 +64,7 @@ def serve(
     detach: Annotated[bool, typer.Option("--detach", help="Start it in the background; return when it answers.")] = False,
     engine: EngineOption = None,
     listen: ListenOption = None,
-    until_eof: Annotated[
-        bool, typer.Option("--until-eof", help="End when standard input does, with whoever started it.")
-    ] = False,
+    until_eof: Annotated[bool, typer.Option("--until-eof", help="End when standard input does: with its parent.")] = False,
 ) -> None:
     """Only the server, in the foreground until Ctrl-C. The model is fetched behind it if it is missing."""
     from tacit.server.settings import Settings
