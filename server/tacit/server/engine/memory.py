@@ -147,7 +147,7 @@ def on_cpu(wanted: Wanted, available: int | None, size: Size, held: int) -> Plan
         return Plan("beside", "The setting `while_learning` says so.")
     if available is not None and available < learning <= available + held:
         return Plan("stop", f"Learning needs {_gib(learning)} of memory, and {_gib(available)} are free.")
-    return Plan("beside", "Both work on the processor.")
+    return Plan("beside", "The engine works on the processor.")
 
 
 def elsewhere() -> Plan:
