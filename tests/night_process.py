@@ -1,8 +1,8 @@
 """A server whose night begins at once and goes on after a second of quiet, and its learner with the tiny model's options.
 
-`python night_process.py` serves as `tacit serve` does, with the settings of its environment; `learn ...` is the process that its
-schedule starts. A learner that finds nothing to go on with trains slowly enough to be interrupted; one that does waits for the
-file WORKED in the home: its developer has worked meanwhile.
+`python night_process.py` serves as `tacit serve --until-eof` does, with the settings of its environment; `learn ...` is the
+process that its schedule starts. A learner that finds nothing to go on with trains slowly enough to be interrupted; one that does
+waits for the file WORKED in the home: its developer has worked meanwhile.
 """
 
 import asyncio
@@ -30,9 +30,11 @@ def command(project: str, task: Task, until: datetime) -> Sequence[str]:
 
 
 def serve() -> None:
+    from tacit.cli.ending import end_with_stdin
     from tacit.server.serving import serve
     from tacit.server.settings import Settings
 
+    end_with_stdin()
     home = Home.from_environment()
     asyncio.run(serve(home, Settings.load(home), learner=command, catch_up=0.0, quiet=QUIET))
 
