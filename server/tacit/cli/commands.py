@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "learn": "tacit.cli.learning:learn",
     "adapters": "tacit.cli.learning:adapters",
     "why": "tacit.cli.why:why",
+    "answers": "tacit.cli.answers:answers",
     "replay": "tacit.cli.replay:replay",
     "forget": "tacit.cli.forget:forget",
     "explain-prompt": "tacit.cli.explain_prompt:explain_prompt",

@@ -120,7 +120,8 @@ class Surroundings:
     async def led_to(self, trace: str) -> list[tuple[Path, str, int]]:
         """(root, file, line from 0) of its frames in the first of the open folders that has any, the innermost first."""
         for folder in list(self._workspace.folders):
-            found = await asyncio.to_thread(lambda folder=folder: places(trace, str(folder.root), listed(folder)))
+            files = await asyncio.to_thread(listed, folder)
+            found = await asyncio.to_thread(places, trace, str(folder.root), files)
             if found:
                 return [(folder.root, name, line) for name, line in found]
         return []
