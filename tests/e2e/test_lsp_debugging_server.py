@@ -150,6 +150,34 @@ async def test_what_the_program_says_after_a_fix_is_told_and_rewarded(
     assert evidence.raises == (None if mends else "TypeError")
 
 
+async def test_a_trace_that_was_saved_is_fixed_in_the_file_that_it_leads_to(home: Home, tiny_model: Path, tmp_path: Path) -> None:
+    """The output was opened, and the action chosen there; the program then runs."""
+    workspace = tmp_path / "work"
+    workspace.mkdir()
+    program, log = workspace / "a.py", workspace / "run.log"
+    program.write_text(PROGRAM)
+    with log.open("wb") as file:
+        subprocess.run([sys.executable, "a.py"], cwd=workspace, stdout=file, stderr=file, check=False)
+    server = ScriptedServer(home, tiny_model, MENDED)
+    async with server, DebugEditor(workspace, server) as editor:
+        document = editor.open(program, PROGRAM)
+        output = editor.open(log, log.read_text(), language="log")
+        start = {"line": 0, "character": 0}
+        params = {"textDocument": {"uri": output.uri}, "range": {"start": start, "end": start}, "context": {"diagnostics": []}}
+        fix, explain = await editor.request("textDocument/codeAction", params)
+        assert (fix["title"], explain["tags"]) == ("Fix with Tacit: the stack trace", [1])
+        resolved = await editor.request("codeAction/resolve", fix, timeout=300)
+        editor.apply(document, resolved["edit"])
+        assert document.text == PROGRAM.replace("a + c", "a + b") and output.text == log.read_text()
+        editor.save(document)
+        editor.close(document)
+        [record] = await records(
+            server, workspace, lambda found: bool(found) and any(e.kind == "settled" for e in found[0].events)
+        )
+    assert record.suggestion.debug is not None and "NameError" in record.suggestion.debug.trace
+    assert record.suggestion.context.path == "a.py" and evidence_of(record).applied is True
+
+
 async def test_the_model_sees_how_the_lines_were_changed_what_they_use_and_which_versions_there_are(
     server: ServerProcess, tmp_path: Path
 ) -> None:

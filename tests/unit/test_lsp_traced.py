@@ -138,6 +138,11 @@ async def test_a_chat_about_a_trace_alone_is_tied_to_the_open_file_that_it_leads
         applying: Applying = bench.debugging.applying
         assert (await applying.apply(ApplyBlockParams(0, answer["suggestionId"])))["applied"]
         assert bench.document.text == TEXT.replace("retrun", "return")
+        # A buffer that it was pasted into is the trace, not the file that is asked about.
+        pasted = opened(bench, "untitled:Untitled-1", trace(tmp_path), "plaintext")
+        await bench.chat.ask(ChatParams("Why?", text_document=types.TextDocumentIdentifier(pasted.uri), range=HERE))
+        asked = bench.model.asked.pop()
+        assert (asked["path"], asked["trace"]) == ("a.py", bench.model.asked[0]["trace"])
         # Where nothing is open that it leads to, it is about the trace, and nothing is opened for it.
         await bench.chat.ask(ChatParams(stack_trace=trace(tmp_path, 'c.py", line 5')))
         assert [one["path"] for one in bench.model.asked] == ["a.py", ""]

@@ -17,6 +17,7 @@ from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 from tacit.lsp.debugging.actions import Question
 from tacit.lsp.debugging.debugging import Debugging, Refusal
 from tacit.lsp.debugging.problems import spot_of
+from tacit.lsp.debugging.traced import is_trace
 from tacit.lsp.documents import Document, well_formed
 from tacit.lsp.extensions import ChatParams
 from tacit.lsp.rpc import Server
@@ -63,9 +64,9 @@ class Chat:
         name = params.conversation_id or uuid.uuid4().hex
         talk = self._conversations.get(name) or _Conversation()
         self._tell_of(talk, params)
-        if params.stack_trace is not None:
+        if (trace := self._trace(talk, params)) is not None:
             # As long as somebody's whole build: beside the loop.
-            talk.trace = (await asyncio.to_thread(redact, well_formed(params.stack_trace)))[:MOST_TRACE]
+            talk.trace = (await asyncio.to_thread(redact, well_formed(trace)))[:MOST_TRACE]
             await self._debugging.reruns.given(talk.trace)
             if not talk.uri and isinstance(found := await self._debugging.traced.about(talk.trace, opening=False), Question):
                 # Its code can then be applied there.
@@ -130,6 +131,14 @@ class Chat:
         elif params.diagnostics:
             talk.range = params.diagnostics[0].range
             talk.diagnostics = self._debugging.reported(talk.uri, talk.range, params.diagnostics)
+
+    def _trace(self, talk: _Conversation, params: ChatParams) -> str | None:
+        """The trace that is told; a document that is one is no file that the conversation is about."""
+        document = self._documents.get(talk.uri) if params.text_document is not None else None
+        if params.stack_trace is not None or document is None or not is_trace(document) or self._refusal(talk.uri)[1]:
+            return params.stack_trace
+        talk.uri, talk.range, talk.diagnostics = "", None, []
+        return document.text
 
     def _document(self, talk: _Conversation) -> tuple[Document | None, Place | None]:
         """Refusal: the file that it is about may not be sent."""
