@@ -19,6 +19,7 @@ from tacit.protocol.errors import NotFound, Refused, StorageFull
 from tacit.protocol.home import Home
 from tacit.server.export import record_of
 from tacit.server.ingest import prepare
+from tacit.server.store.checksums import note_schema
 from tacit.server.store.migrations import MIGRATIONS, migrate
 from tacit.server.store.opening import KEPT_BACKUPS, backups, writing_engine
 from tacit.server.store.store import Store, count_events, set_value, value
@@ -184,6 +185,8 @@ def test_a_newer_database_is_refused_and_left_alone(home: Home) -> None:
     Store.open(home).close()
     with closing(sqlite3.connect(home.database)) as connection:
         connection.execute("PRAGMA user_version = 99")
+        note_schema(connection)
+        connection.commit()
     before = home.database.read_bytes()
     with pytest.raises(Refused, match=r"schema 99.*newer Tacit"):
         Store.open(home)

@@ -34,6 +34,7 @@ from tacit.protocol.events import (
     TextSnapshot,
 )
 from tacit.protocol.redaction import last_line, mask, redact, redact_after
+from tacit.server.store.checksums import checksum
 from tacit.server.store.erasing import late
 from tacit.server.store.store import Store, milliseconds
 from tacit.server.store.tables import EventRow, SuggestionRow, TextBlobRow, TextRow
@@ -157,7 +158,9 @@ def _keep(session: Session, batches: Sequence[Rows]) -> list[int]:
     for index, event in rows.written:
         if place := before.get(event.suggestion_id):
             rows.events[index]["body"] = redacted(event, place).model_dump_json()
-    new = _insert_new(session, EventRow, col(EventRow.id), rows.events)
+    # Only here is an event what will be read.
+    events = [{**row, "crc": checksum(row)} for row in rows.events]
+    new = _insert_new(session, EventRow, col(EventRow.id), events)
     # A known event brings a known suggestion; a second event about the same suggestion does not replace the first.
     _insert_new(session, SuggestionRow, col(SuggestionRow.id), rows.suggestions)
     _insert_new(session, TextRow, col(TextRow.event_id), rows.texts)

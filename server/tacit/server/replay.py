@@ -129,11 +129,19 @@ def _of_document(session: Session, latest: TextRow, limit_ms: int) -> list[TextE
         assert isinstance(event, TextEvent)
         if isinstance(event, TextSnapshot):
             blob = session.get(TextBlobRow, digest)
-            event = event.model_copy(update={"text": zlib.decompress(blob.packed).decode() if blob is not None else None})
+            event = event.model_copy(update={"text": _unpacked(blob)})
         found.append(event)
         if at_ms > limit_ms:
             break
     return found
+
+
+def _unpacked(blob: TextBlobRow | None) -> str | None:
+    """None: it is not kept, or no longer what was kept."""
+    try:
+        return zlib.decompress(blob.packed).decode() if blob is not None else None
+    except (zlib.error, UnicodeDecodeError):
+        return None
 
 
 def _digest(text: str) -> str:

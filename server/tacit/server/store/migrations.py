@@ -6,11 +6,14 @@ them (`_execute`). The number is SQLite's `user_version`, in PostgreSQL the row 
 
 import logging
 import re
+import sqlite3
 from collections.abc import Callable
+from typing import cast
 
 from sqlalchemy import Connection, Engine
 
 from tacit.protocol.errors import Refused
+from tacit.server.store.checksums import note_schema
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +87,11 @@ def _0004_erasures(connection: Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_0001_first, _0002_texts, _0003_owners, _0004_erasures)
+def _0005_checksums(connection: Connection) -> None:
+    _execute(connection, "ALTER TABLE event ADD COLUMN crc INTEGER")
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_0001_first, _0002_texts, _0003_owners, _0004_erasures, _0005_checksums)
 
 
 def migrate(engine: Engine, migrations: tuple[Callable[[Connection], None], ...] = MIGRATIONS) -> None:
@@ -100,6 +107,8 @@ def migrate(engine: Engine, migrations: tuple[Callable[[Connection], None], ...]
         with engine.begin() as connection:
             step(connection)
             _set_version(connection, number)
+            if connection.dialect.name == "sqlite":
+                note_schema(cast(sqlite3.Connection, connection.connection.driver_connection))
         log.info("the database has schema %d now", number)
 
 

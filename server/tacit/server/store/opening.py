@@ -19,6 +19,7 @@ from sqlalchemy.pool import QueuePool
 from tacit.protocol.durable import sync
 from tacit.protocol.errors import StorageCorrupt, StorageFull, TacitError
 from tacit.protocol.home import Home
+from tacit.server.store.checksums import first_wrong
 from tacit.server.store.postgresql import by_state
 
 log = logging.getLogger(__name__)
@@ -27,8 +28,11 @@ SQLITE_MENDED = (3, 51, 3)
 """Before it, two connections that write and checkpoint at once can damage a WAL database (sqlite.org/wal.html). Only the writer's
 connection does either here."""
 THOROUGH_BYTES = 256_000_000
-"""Up to this size the whole database is checked at start, indexes included (under a second); above, its pages only."""
+"""Up to this size the whole database is checked at start, indexes and events included; above, its pages only, unless something
+was found while it was in use. Backups are always checked whole."""
 KEPT_BACKUPS = 3
+NO_TEXT = "Could not decode to UTF-8"
+"""How Python's sqlite3 begins to say so, without a code."""
 BUSY_MS = 10_000
 
 
@@ -78,6 +82,9 @@ def translated(error: BaseException) -> BaseException:
             found = _by_code(code & 0xFF, str(seen))
             if found is not None:
                 return found
+        if isinstance(seen, sqlite3.OperationalError) and str(seen).startswith(NO_TEXT):
+            # The words quote what stands there.
+            return _by_code(sqlite3.SQLITE_CORRUPT, "a text in it is none") or error
         if isinstance(seen, OperationalError | InterfaceError | InternalError) and not isinstance(seen.orig, sqlite3.Error):
             found = by_state(getattr(seen.orig, "sqlstate", None), str(seen.orig))
             if found is not None:
@@ -115,8 +122,10 @@ def ensure_sound(home: Home) -> str:
     """Set a damaged database aside and put the newest sound backup in its place. Returns what was done, or an empty string."""
     if not home.database.exists():
         return ""
-    why = damage(home.database)
+    mark = _suspect(home)
+    why = damage(home.database, mark.exists() or home.database.stat().st_size <= THOROUGH_BYTES)
     if not why:
+        mark.unlink(missing_ok=True)
         return ""
     now = datetime.now(UTC)
     aside = home.root / "quarantine" / now.strftime("%Y%m%d-%H%M%S-%f")
@@ -125,6 +134,7 @@ def ensure_sound(home: Home) -> str:
         path = home.database.with_name(home.database.name + suffix)
         if path.exists():
             path.rename(aside / path.name)
+    mark.unlink(missing_ok=True)
     said = f"The database was damaged ({why}) and set aside in {aside}. "
     for backup in reversed(backups(home)):
         if damage(backup):
@@ -143,12 +153,28 @@ def ensure_sound(home: Home) -> str:
     return said
 
 
-def damage(path: Path) -> str:
-    """What is wrong with a database; empty if nothing is. StorageFull if it cannot be looked at."""
-    check = "integrity_check" if path.stat().st_size <= THOROUGH_BYTES else "quick_check"
+def suspect(home: Home) -> None:
+    """The database said while it was in use that it is damaged: the next start looks at all of it, however large it is."""
+    with contextlib.suppress(OSError):
+        _suspect(home).touch(mode=0o600)
+
+
+def _suspect(home: Home) -> Path:
+    return home.database.with_name(home.database.name + "-suspect")
+
+
+def damage(path: Path, thorough: bool = True) -> str:
+    """What is wrong with a database; empty if nothing is. StorageFull if it cannot be looked at. thorough: not its pages only."""
+    check = "integrity_check" if thorough else "quick_check"
+    with path.open("rb") as file:
+        # Any other makes it a database that can only be read, which no check calls damage.
+        if (versions := file.read(20)[18:]) not in (b"\1\1", b"\2\2", b""):
+            return f"the format versions {versions.hex()} are none"
     try:
         with contextlib.closing(sqlite3.connect(path)) as connection:
             found = connection.execute(f"PRAGMA {check}(1)").fetchone()[0]
+            if found == "ok" and thorough:
+                found = first_wrong(connection) or "ok"
     except sqlite3.Error as error:
         if isinstance(known := translated(error), StorageFull):
             raise known from error

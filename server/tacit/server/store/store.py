@@ -4,9 +4,10 @@ Reads and writes are functions over a session; those about one subject live besi
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +15,7 @@ from typing import TypeVar
 from sqlalchemy import URL, Engine, func
 from sqlmodel import Session, col, delete, select
 
-from tacit.protocol.errors import Refused
+from tacit.protocol.errors import Refused, StorageCorrupt
 from tacit.protocol.home import Home
 from tacit.server.store import postgresql
 from tacit.server.store.erasing import rewrite
@@ -25,6 +26,7 @@ from tacit.server.store.opening import (
     ensure_sound,
     note_old_library,
     reading_engine,
+    suspect,
     translating,
     writing_engine,
 )
@@ -50,7 +52,7 @@ class Store:
         self._writer = Writer(writing)
         self._backing_up = asyncio.Lock()
         self.notice = notice
-        """What a person must know about how it was opened: that it was damaged, and what was done."""
+        """What a person must know: that it was damaged when it was opened and what was done, or that it is."""
 
     @classmethod
     def open(cls, home: Home, database_url: str = "") -> "Store":
@@ -97,27 +99,41 @@ class Store:
 
     async def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in a transaction; returns when it is on the disk. StorageFull, StorageCorrupt, or what `work` raises."""
-        return await asyncio.wrap_future(self._writer.submit(work))
+        with self._noticing():
+            return await asyncio.wrap_future(self._writer.submit(work))
 
     async def write_shared(self, work: Callable[[Session, list[Item]], Sequence[T]], item: Item) -> T:
         """The same, in one call with all that waits to be written by the same `work`: from items to as many results. It may be
         called again with each of them alone."""
-        return await asyncio.wrap_future(self._writer.submit_shared(work, item))
+        with self._noticing():
+            return await asyncio.wrap_future(self._writer.submit_shared(work, item))
 
     async def read(self, query: Callable[[Session], T]) -> T:
         """Run `query` on one snapshot, in a thread. StorageCorrupt."""
         return await asyncio.to_thread(self.read_now, query)
 
     def read_now(self, query: Callable[[Session], T]) -> T:
-        with translating(), Session(self._reading) as session:
+        with self._noticing(), translating(), Session(self._reading) as session:
             return query(session)
+
+    @contextlib.contextmanager
+    def _noticing(self) -> Iterator[None]:
+        """Damage is told to whoever asks how Tacit stands, and looked for at the next start."""
+        try:
+            yield
+        except StorageCorrupt as damaged:
+            if self.makes_backups:
+                suspect(self._home)
+            self.notice = f"{damaged.message} {damaged.mend}".strip()
+            raise
 
     async def back_up(self) -> Path:
         """Refused: it is PostgreSQL's."""
         if not self.makes_backups:
             raise Refused("Tacit makes no backups of a PostgreSQL database.", mend="Use pg_dump or pg_basebackup.")
         async with self._backing_up:
-            return await asyncio.to_thread(back_up, self._home)
+            with self._noticing():
+                return await asyncio.to_thread(back_up, self._home)
 
     async def erase_traces(self) -> None:
         """Leave nothing of what was deleted: the database is written anew, its log emptied, backups replaced by one of now.

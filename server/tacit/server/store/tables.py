@@ -37,6 +37,8 @@ class EventRow(SQLModel, table=True):
     """The event's JSON."""
     owner: str = ""
     """The name of the team's user who sent it; empty: it came through the Unix socket."""
+    crc: int | None = Field(default=None, sa_type=BigInteger)
+    """`checksums.checksum`; None: it was stored before there were any."""
 
 
 class SuggestionRow(SQLModel, table=True):
