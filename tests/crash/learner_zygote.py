@@ -1,4 +1,4 @@
-"""Runs the learner in a forked process for each line on stdin: fifty runs without fifty imports of torch. Prints each one's pid.
+"""Runs the learner in a forked process for each line on stdin, without importing torch each time. Prints each one's pid.
 
 argv: nothing. The environment names the home.
 """

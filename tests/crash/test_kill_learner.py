@@ -1,4 +1,4 @@
-"""kill -9 of the learner at 50 random points of its runs: no half adapter is ever seen, the slot is free, the old one serves."""
+"""kill -9 of the learner at 100 random points of its runs: no half adapter is ever seen, the slot is free, the old one serves."""
 
 import asyncio
 import contextlib
@@ -19,9 +19,9 @@ from tacit.protocol.completion import CompleteRequest, Context
 from tacit.protocol.events import new_id
 from tacit.protocol.home import Home
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(14_400)]
 
-KILLS = 50
+KILLS = 100
 LINE_SECONDS = 600
 """For a whole run, on a machine that does other things as well."""
 CONTEXT = Context(path="handlers/next.py", language="python", prefix=f"def f(ctx):\n    {LINE}\n    ", suffix="\n")

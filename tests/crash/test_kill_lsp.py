@@ -1,4 +1,4 @@
-"""kill -9 of the language server at 50 random points: what it had on disk reaches the store, once."""
+"""kill -9 of the language server at 200 random points: what it had on disk reaches the store, once."""
 
 import asyncio
 import contextlib
@@ -14,9 +14,9 @@ from tacit.learner.simulate.editor import Editor, EditorClosed, LspError
 from tacit.learner.simulate.serving import ServerProcess
 from tacit.protocol.home import Home
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 
-KILLS = 50
+KILLS = 200
 ONCE = {"suggested", "typed_through", "rejected", "undone"}
 """Kinds that a suggestion has at most one event of."""
 
