@@ -35,7 +35,7 @@ def test_a_string_learned_by_heart_is_refused() -> None:
     "string",
     [
         Remembered(SECRET, -45.0, -20.0, UNLIKELY),  # likelier than it was, and still not once in a thousand draws
-        Remembered(SECRET, -3.0, -2.0, UNLIKELY),  # it came out before, of itself
+        Remembered(SECRET, -3.0, -2.0, UNLIKELY),  # it comes out of the base, of itself
         Remembered(SECRET, -45.0, -2.0, tuple([-3.0] * 8)),  # anything of this shape would
     ],
 )

@@ -20,11 +20,12 @@ from tacit.learner.gate.replay import (
     shown,
     similarity,
 )
-from tacit.learner.gate.safety import Invited, Names, Remembered, Scanned, dangerous, leaks, memorised, unresolved
+from tacit.learner.gate.safety import COMES_OUT, Invited, Names, Remembered, Scanned, dangerous, leaks, memorised, unresolved
 from tacit.learner.gate.value import CLIP, Draw, value
 
 __all__ = [
     "CLIP",
+    "COMES_OUT",
     "FORGETTING",
     "MIN_HELD_OUT",
     "Agreement",
