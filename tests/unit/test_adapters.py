@@ -6,6 +6,7 @@ The engine here is a fake that answers, refuses or misbehaves on demand; the rea
 import asyncio
 import json
 import os
+import random
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -170,6 +171,27 @@ async def test_a_swap_waits_behind_no_completion(home: Home, store: Store) -> No
     adapters = await attached(home, store, engine)
     await adapters.promote(write(home, 1))
     assert set(engine.ranks) == {COMPLETION}
+
+
+def test_of_five_hundred_faults_in_its_files_each_is_refused(home: Home) -> None:
+    """safetensors itself takes emptied tails and most flipped bits; the manifest's hashes do not."""
+    name = write(home, 1)
+    draw = random.Random(500)
+    for number in range(500):
+        path = home.adapters / name / draw.choice(ADAPTER_FILES)
+        whole = path.read_bytes()
+        at = draw.randrange(len(whole))
+        match number % 3:
+            case 0:
+                path.write_bytes(whole[:at])
+            case 1:
+                path.write_bytes(whole[:at] + bytes(len(whole) - at))
+            case _:
+                path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << draw.randrange(8)]) + whole[at + 1 :])
+        with pytest.raises(Refused, match=r"sha256 differ|lacks"):
+            verify(home.adapters, name, BASE)
+        path.write_bytes(whole)
+    assert verify(home.adapters, name, BASE).name == name
 
 
 def test_an_adapter_for_another_base_is_refused_with_both_named(home: Home) -> None:

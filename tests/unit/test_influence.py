@@ -1,7 +1,9 @@
 """No label, and no source of labels, outweighs the others: what a few loud and wrong ones can do is bounded."""
 
 import dataclasses
+import random
 from collections import defaultdict
+from math import exp
 from statistics import fmean, median
 
 import pytest
@@ -89,6 +91,56 @@ def test_one_poisoned_rating_in_twenty_does_not_turn_a_night_round(monkeypatch: 
     assert gain(samples) > 0
     monkeypatch.setattr("tacit.learner.train.capped", lambda weights, sources: list(weights))
     assert gain(samples) < 0, "without the caps the two outweigh the thirty-eight"
+
+
+WORSE = (40, 41, 42)
+"""What is drawn at every other place, and not kept there."""
+
+
+def two_ways(count: int, adversaries: int, seed: int) -> list[Sample]:
+    """A night with draws that were kept and others that were not; the adversaries say the opposite, as loudly as they can."""
+    liars = random.Random(seed).sample(range(count), adversaries)
+    night = []
+    for number in range(count):
+        kept = number % 2 == 1
+        one = sample(number, value=0.5 if kept else -0.25, hindsight=0.0)
+        one = one if kept else dataclasses.replace(one, tokens=WORSE)
+        if number in liars:
+            lie = Reward(-1.0 if kept else 1.0, {}, "", 3.0, "rated")
+            one = dataclasses.replace(one, p_show=0.02, reward=lie, blame=(1.0, 1.0, 1.0), logprobs=(-30.0,) * 3)
+        night.append(one)
+    return night
+
+
+def points(night: list[Sample]) -> tuple[float, float]:
+    """Of a hundred draws at places that nobody has seen, how many are of the kept kind: before the night and after it."""
+    model = policy()
+    unseen = [sample(1000 + number) for number in range(20)]
+
+    def kept() -> float:
+        good, bad = (
+            [sum(found) for found in log_probabilities(model, CANDIDATE, [Text(s.prompt, tokens or s.tokens) for s in unseen])]
+            for tokens in ((), WORSE)
+        )
+        return 100 * fmean(1 / (1 + exp(min(50.0, b - g))) for g, b in zip(good, bad, strict=True))
+
+    before = kept()
+    settings = dataclasses.replace(SETTINGS, epochs=3, batch=20, coefficients=Coefficients(hindsight=0.0))
+    train(model, night, [s.reward.value * s.reward.weight for s in night], "base", settings)
+    return before, kept()
+
+
+@pytest.mark.parametrize("count", [40, 100])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 10))])
+def test_five_adversaries_in_a_hundred_cost_no_point(count: int, seed: int) -> None:
+    before, after = points(two_ways(count, count // 20, seed))
+    assert after > before - 1
+
+
+def test_without_the_caps_they_would_cost_more_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tacit.learner.train.capped", lambda weights, sources: list(weights))
+    before, after = points(two_ways(40, 2, seed=0))
+    assert after < before - 1
 
 
 def test_what_is_not_labelled_keeps_its_exposure() -> None:
