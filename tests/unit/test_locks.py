@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCK = (ROOT / "locks" / "server.txt").read_text(encoding="utf-8")
+LOCK = (ROOT / "server" / "locks" / "server.txt").read_text(encoding="utf-8")
 ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(\[[\w,]+\])?==(?P<version>[^ ;\\]+)(?P<rest>(?:.*\\\n)*.*)", re.MULTILINE)
 LOCKED = {canonicalize_name(entry["name"]): entry for entry in ENTRY.finditer(LOCK)}
 
@@ -22,7 +22,7 @@ def test_every_requirement_is_locked_within_its_bounds() -> None:
         entry = LOCKED.get(canonicalize_name(requirement.name))
         if entry is None or not requirement.specifier.contains(entry["version"]):
             missing.append(f"{requirement} (locked: {entry['version'] if entry else 'nothing'})")
-    assert missing == [], "renew the lock: locks/README.md"
+    assert missing == [], "renew the lock: server/locks/README.md"
 
 
 def test_every_file_has_its_hash_and_nothing_else_is_said() -> None:
