@@ -25,6 +25,11 @@ from tacit.protocol.adapters import MANIFEST
 from tacit.protocol.events import Suggested
 from tacit.protocol.home import Home
 
+NIGHT = 2 * COUNT
+"""Twelve sessions, two of which are held out: what six texts are like after training hangs on how the processor rounds."""
+LONG = dataclasses.replace(TRAIN, epochs=12, kl_budget=60.0)
+"""Until the repeated line is what is written greedily. After less training other noise is, which is no nearer to it."""
+
 
 @pytest.fixture
 async def server(home: Home, tiny_model: Path) -> AsyncIterator[ServerProcess]:
@@ -56,7 +61,7 @@ async def test_too_few_samples_change_nothing(server: ServerProcess) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(2400)
 async def test_a_night(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    await fill(server)
+    await fill(server, NIGHT)
 
     # A dry run claims nothing.
     assert "dry run" in (await run(server, dry_run=True)).message
@@ -82,21 +87,24 @@ async def test_a_night(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -
     assert await policy_version(server) == "base" and not (server.home.adapters / harmful.adapter).exists()
 
     # The real one does, and serves.
-    outcome = await run(server)
+    outcome = await run(server, train=LONG)
     assert outcome.state == "published", outcome.message
-    # Three dozen suggestions say nothing about the value of another policy: that is said.
+    # Six dozen suggestions say nothing about the value of another policy: that is said.
     assert len(outcome.report["gate_seconds"]) == 5
     verdicts = {check["name"]: check["verdict"] for check in outcome.report["checks"]}
     assert verdicts["off-policy value"] == "inconclusive" and verdicts["forgetting"] == "passed"
+    # What it was told again and again is what it writes first.
+    similarity = next(check for check in outcome.report["checks"] if check["name"] == "held-out similarity")
+    assert similarity["passed"] and similarity["figures"]["exact_prefix_after"] > similarity["figures"]["exact_prefix_before"]
     folder = server.home.adapters / outcome.adapter
     assert (folder / MANIFEST).exists()
     assert await policy_version(server) == outcome.adapter
     detail = await server.client.adapter(outcome.adapter)
-    assert detail.info.state == "live" and 0 < detail.samples < COUNT
-    assert outcome.report["training"]["kl_serving"] <= TRAIN.kl_budget
+    assert detail.info.state == "live" and 0 < detail.samples < NIGHT
+    assert outcome.report["training"]["kl_serving"] <= LONG.kl_budget
     assert outcome.report_path is not None and outcome.report_path.read_text().startswith(f"# Run {outcome.run_id}: published")
     lineage = {json.loads(line)["suggestion_id"] for line in (folder / "lineage.jsonl").read_text().splitlines()}
-    assert f"suggestion-{COUNT - 1:04d}" not in lineage, "held out, and yet in the lineage"
+    assert f"suggestion-{NIGHT - 1:04d}" not in lineage, "held out, and yet in the lineage"
     assert not list((server.home.runs / outcome.run_id).glob("adapter"))
 
     # It does not learn from the same suggestions again.
@@ -104,7 +112,7 @@ async def test_a_night(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -
     assert again.state == "skipped" and "learned from before" in again.message
 
     # The next draws are the new policy's: the next night trains from it, and its logs agree with its weights.
-    for number in range(COUNT, 2 * COUNT):
+    for number in range(NIGHT, NIGHT + COUNT):
         events = await draw(server.client, number)
         assert isinstance(events[0], Suggested) and events[0].generation.policy_version == outcome.adapter
         await server.client.send_events(events)

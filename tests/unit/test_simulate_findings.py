@@ -1,5 +1,6 @@
 """An experiment's figures: known answers, honest intervals, and words that say that it is simulated."""
 
+from dataclasses import replace
 from math import log
 from random import Random
 
@@ -98,3 +99,11 @@ def test_it_says_that_it_is_simulated_and_how_sure_it_is() -> None:
     against = found.figure("topr").against
     assert against is not None and words(against) in text and words(against).endswith("*")
     assert words(None) == "-"
+
+
+def test_by_how_much_the_developers_were_moved_is_told() -> None:
+    found = findings(frozen=1.0, sft=0.9)
+    assert "after a pilot" not in markdown(found, SETUP)
+    moved = replace(found, moved={1: 1.5, 2: -0.25})
+    assert "after a pilot with the base, towards that mean: +1.50 (seed 1), -0.25 (seed 2)." in markdown(moved, SETUP)
+    assert to_json(moved, SETUP)["moved"] == {"1": 1.5, "2": -0.25}
