@@ -1,6 +1,7 @@
 """Fix and Explain from a stack trace: saved, pasted into a new buffer, or told; of the file that it leads to."""
 
 import asyncio
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from debugging_bench import TEXT, WRONG, Bench, debugging_bench
 from lsprotocol import types
 
+from tacit.lsp.debugging import traced
 from tacit.lsp.debugging.actions import Client, Question
 from tacit.lsp.debugging.applying import Applying
 from tacit.lsp.debugging.traced import is_trace
@@ -75,6 +77,30 @@ async def test_an_ordinary_text_is_what_it_is(tmp_path: Path) -> None:
         "E       assert 1 == 0\n",
     ):
         assert is_trace(Document("untitled:1", "plaintext", 1, begins)), begins
+
+
+async def test_a_text_of_nothing_but_empty_lines_is_looked_through_at_once() -> None:
+    """The language server answers nobody meanwhile."""
+    looked = multiprocessing.get_context("spawn").Process(target=traced._BEGINS.search, args=("\n" * 400_000,))
+    looked.start()
+    await asyncio.to_thread(looked.join, 60)
+    looked.kill()
+    assert looked.exitcode == 0
+
+
+async def test_what_a_tool_reports_in_a_text_of_traces_is_about_that_text(tmp_path: Path) -> None:
+    async with debugging_bench(tmp_path, EDITOR) as bench:
+        uri = (tmp_path.resolve() / "notes.txt").as_uri()
+        question = opened(bench, uri, trace(tmp_path), "plaintext")
+        question.diagnostics = [types.Diagnostic(HERE, "Unknown word.", types.DiagnosticSeverity.Error)]
+        await fixed(bench, question)
+        assert [(one["path"], one["trace"]) for one in bench.model.asked] == [("notes.txt", "")]
+
+
+async def test_a_trace_of_an_older_longer_text_is_said_to_be_one(tmp_path: Path) -> None:
+    async with debugging_bench(tmp_path, EDITOR) as bench:
+        assert await fixed(bench, Question("", HERE, trace=trace(tmp_path, 'a.py", line 500'))) is None
+        assert "line 500 of a.py, which is shorter" in bench.messages()[-1] and bench.model.asked == []
 
 
 async def test_the_editor_is_asked_to_open_what_is_not_open(tmp_path: Path) -> None:

@@ -385,10 +385,12 @@ class Debugging:
 
     async def _open(self, question: Question) -> tuple[Question, Document, Place]:
         """The question, of a stack trace that about the code which it leads to. Refusal: nothing may be asked about it."""
-        found = await self.traced.question(question)
-        if isinstance(found, str):
-            raise Refusal(found)
-        question = found
+        # What a tool reports in a text of traces is about that text.
+        if question.trace is not None or not self.reported(question.uri, question.range, question.diagnostics):
+            found = await self.traced.question(question)
+            if isinstance(found, str):
+                raise Refusal(found)
+            question = found
         document = self._documents.get(question.uri)
         if document is None:
             raise Refusal("This document is not open.")

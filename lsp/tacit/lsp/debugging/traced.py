@@ -33,10 +33,12 @@ NO_TRACE: Final = "This is no stack trace that leads into the open folders."
 _PLAIN: Final = frozenset(("", "plaintext", "text", "log", "output"))
 """Language ids of what is no program."""
 _BEGINS: Final = re.compile(
-    r"^Traceback \(most recent|^\s+at \S.*[:(]|panicked at |^goroutine \d+ |ERROR: \w+Sanitizer|^#\d+ .* (?:at|in) |^E {3,}\w"
-    r"|^\S+?:\d+:(?:\d+:)? (?:fatal )?(?:error|panic)\b|^\S+\(\d+,\d+\): error|^error(?:\[E\d+\])?: |^\s*--> \S+:\d+:\d+",
+    r"^Traceback \(most recent|^[^\S\n]+at \S.*[:(]|panicked at |^goroutine \d+ |ERROR: \w+Sanitizer|^#\d+ .* (?:at|in) "
+    r"|^E {3,}\w|^\S+?:\d+:(?:\d+:)? (?:fatal )?(?:error|panic)\b|^\S+\(\d+,\d+\): error|^error(?:\[E\d+\])?: "
+    r"|^[^\S\n]*--> \S+:\d+:\d+",
     re.MULTILINE,
 )
+"""Nothing that begins a line goes on into the next one: over empty ones it would take a time that grows with their square."""
 _TEST: Final = re.compile(
     r"(?:^|/)(?:tests?|__tests__|test_[^/]*|conftest\.py)(?:/|$)|[._-](?:test|spec)\.\w+$|[a-z]Tests?\.java$"
 )
@@ -96,6 +98,8 @@ class Traced:
             return f"The trace leads to line {line + 1} of {name}: open that file, and ask again."
         here = types.Range(types.Position(line, 0), types.Position(line, 0))
         end = document.position_at(document.offset_at(types.Position(line, 2**31 - 1)))
+        if end.line != line:
+            return f"The trace leads to line {line + 1} of {name}, which is shorter now: it is of an older text."
         return Question(document.uri, attrs.evolve(here, end=end), document.version, show=show, trace=trace)
 
     def _open(self, uri: str) -> Document | None:
