@@ -124,6 +124,22 @@ async def test_jobs_of_the_same_work_are_one_call_and_none_fails_for_another(sto
     assert max(map(len, calls)) > 1
 
 
+@pytest.mark.each_database
+async def test_whatever_one_of_a_call_raises_it_takes_nobody_along(store: Store) -> None:
+    def add(session: Session, ids: list[str]) -> list[str]:
+        for id_ in ids:
+            session.add(_event(id_))
+            session.flush()
+            if id_ == "wrong":
+                raise KeyError("by intention")
+        return ids
+
+    ids = ["wrong", *(f"c{number}" for number in range(60)), "wrong"]
+    results = await asyncio.gather(*(store.write_shared(add, id_) for id_ in ids), return_exceptions=True)
+    assert results[1:-1] == ids[1:-1] and isinstance(results[0], KeyError) and isinstance(results[-1], KeyError)
+    assert await store.read(count_events) == 60
+
+
 async def test_the_results_of_one_call_are_in_the_order_of_its_items(store: Store) -> None:
     async def ask(number: int) -> int:
         return await store.write_shared(_doubled, number)

@@ -61,8 +61,8 @@ class Writer:
 
     def submit_shared(self, work: Callable[[Session, list[Item]], Sequence[T]], item: Item) -> Future[T]:
         """The same for work that does much at once for little more than one: it is called with the items of all who wait with
-        the same work, and returns a result for each. If what it is called with breaks a rule of the database, it is called
-        again with each item alone, so that nobody fails for another's; it must bear that."""
+        the same work, and returns a result for each. If it raises, but for a broken disk or file, it is called again with each
+        item alone, so that nobody fails for another's; it must bear that."""
         future: Future[T] = Future()
         self._jobs.put(_Job(work, item, future))
         return future
@@ -132,15 +132,11 @@ def _called(session: Session, jobs: list[_Job]) -> list[_Done]:
     try:
         with session.begin_nested():
             results = jobs[0].work(session, [job.item for job in jobs])
-    except DBAPIError as error:
-        if not isinstance(error, IntegrityError | DataError):
+    except Exception as error:
+        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError | DataError):
             raise
         if len(jobs) > 1:
             return [done for job in jobs for done in _called(session, [job])]
-        failure: Exception = error
-    except Exception as error:
-        failure = error
-    else:
-        # Only now: what the work left to be flushed may have failed at the savepoint's end.
-        return [(job.future, result, None) for job, result in zip(jobs, results, strict=True)]
-    return [(job.future, None, failure) for job in jobs]
+        return [(jobs[0].future, None, error)]
+    # Only now: what the work left to be flushed may have failed at the savepoint's end.
+    return [(job.future, result, None) for job, result in zip(jobs, results, strict=True)]
