@@ -84,6 +84,9 @@ def test_a_model_on_two_gpus_needs_half_on_each_and_the_learner_all() -> None:
         # vLLM has both: the smaller one decides.
         ((80, 20), 2, "beside", (0, 1), (0, 1)),
         ((80, 12), 2, "stop", (0, 1), (0, 1)),
+        # The learner does not go where it has no room, if it has any elsewhere.
+        ((80, 8), 2, "stop", (0, 1), (0,)),
+        ((8, 8), 2, "stop", (0, 1), (0, 1)),
     ],
 )
 def test_of_several_gpus_the_learner_gets_those_that_vllm_does_not_use(

@@ -94,14 +94,15 @@ def on_gpu(wanted: Wanted, gpus: Mapping[int, int], size: Size, count: int = 1) 
     serving = (size.weights + size.adapters + size.cache) // count + VLLM_REST
     learning = size.weights + LEARNER_REST
     ranked = sorted(gpus, key=lambda number: (-gpus[number], number))
-    taken, free = sorted(ranked[:count]), sorted(number for number in ranked[count:] if gpus[number] >= learning)
+    taken, roomy = sorted(ranked[:count]), sorted(number for number in ranked if gpus[number] >= learning)
+    free = [number for number in roomy if number not in taken]
     plan = _shared(wanted, min((gpus[number] for number in taken), default=0), serving, learning)
     if len(gpus) < 2:
         return plan
     if free and wanted in ("auto", "beside"):
         names = f"GPU{'s' if len(free) > 1 else ''} {' and '.join(map(str, free))}"
         return Plan("beside", f"The learner has {names} for itself.", serving=tuple(taken), learning=tuple(free))
-    return replace(plan, serving=tuple(taken), learning=tuple(sorted([*taken, *free])))
+    return replace(plan, serving=tuple(taken), learning=tuple(roomy or taken))
 
 
 def _shared(wanted: Wanted, gpu: int, serving: int, learning: int) -> Plan:
