@@ -201,6 +201,23 @@ async def test_what_is_not_here_is_said(shop: Path, monkeypatch: pytest.MonkeyPa
     assert check.note == "The tests were not run: a JDK (`javac`) is not installed."
 
 
+@pytest.mark.usefixtures("boxed")
+async def test_what_lies_beside_a_jar_in_lib_is_there_as_well(shop: Path) -> None:
+    needs(shop)
+    (shop / "lib" / "more").mkdir(parents=True)
+    with zipfile.ZipFile(shop / "lib" / "own.jar", "w") as file:
+        file.writestr("empty", "")
+    for name in ("notes.txt", "more/notes.txt"):
+        (shop / "lib" / name).write_text("here")
+    (shop / "src/test/java/shop/CartTest.java").write_text(
+        "package shop;\nclass CartTest {\n  public static void main(String[] words) {\n"
+        '    assert new java.io.File("lib/notes.txt").exists() && new java.io.File("lib/more/notes.txt").exists();\n'
+        '    assert !new java.io.File("lib/own.jar").canWrite() && Cart.total() == 0;\n  }\n}\n'
+    )
+    mended = await running(shop).check(RIGHT, 900.0)
+    assert mended.note == "1 test that failed pass now. 1 test that covers it passes.", mended.note
+
+
 def put(folder: Path, name: str, needs: str = "", more: str = "", gradle: bool = False) -> Path:
     """A jar and what says what it needs, as Maven or Gradle keeps them. needs: names with colons, between spaces."""
     group, artifact, version = name.split(":")
@@ -321,3 +338,38 @@ def test_of_lib_no_link_is_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "<project", "<!DOCTYPE x [<!ENTITY y 'z'>]><project/>"])
 def test_what_is_no_build_file_names_nothing(text: str) -> None:
     assert pom_of(text) is None and scripted(text) == catalogue(text) == []
+
+
+def test_a_catalogue_that_says_nothing_of_use_stops_nothing() -> None:
+    assert catalogue('[versions]\n[libraries]\none = { module = "x:y", version = { ref = ["z"] } }\n')[0].version == ""
+    assert catalogue("a = " + "[" * 100_000) == []
+
+
+def test_a_build_file_that_is_a_link_is_not_read(tmp_path: Path) -> None:
+    """What it leads to may be anybody's, or have no end."""
+    put(tmp_path / "maven", "x:one:1")
+    outside, root = tmp_path / "outside.xml", tmp_path / "work"
+    outside.write_text(POM.replace("GROUP", "x").replace("ARTIFACT", "one").replace("VERSION", "1"))
+    root.mkdir()
+    (root / "build.gradle").write_text("")
+    (root / "pom.xml").symlink_to(outside)
+    assert named(root, Caches(tmp_path / "maven")) == []
+    (root / "pom.xml").unlink()
+    (root / "pom.xml").write_text(outside.read_text())
+    assert named(root, Caches(tmp_path / "maven")) == ["one-1.jar"]
+
+
+def test_values_that_double_and_lists_that_import_themselves_come_to_an_end(tmp_path: Path) -> None:
+    """Whoever writes a workspace's build file must not keep the server busy for days, nor fill its memory."""
+    put(tmp_path / "maven", "x:one:1")
+    doubling = "".join(f"<p{number}>{f'${{p{number + 1}}}' * 40}</p{number}>" for number in range(6))
+    itself = "<dependency><groupId>x</groupId><artifactId>all</artifactId><version>1</version><scope>import</scope></dependency>"
+    root = tmp_path / "work"
+    root.mkdir()
+    (root / "pom.xml").write_text(
+        f"<project><groupId>x</groupId><artifactId>all</artifactId><properties>{doubling}<p6>x</p6></properties>"
+        f"<dependencyManagement><dependencies>{itself * 40}</dependencies></dependencyManagement><dependencies>"
+        "<dependency><groupId>${p0}</groupId><artifactId>one</artifactId></dependency>"
+        "<dependency><groupId>x</groupId><artifactId>one</artifactId></dependency></dependencies></project>"
+    )
+    assert named(root, Caches(tmp_path / "maven")) == ["one-1.jar"]

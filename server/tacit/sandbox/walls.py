@@ -155,7 +155,9 @@ def _working(work: str, room: int, within: Mapping[str, str], binds: Sequence[st
         for parent in reversed(Path(path).parents):
             if str(parent) not in known and not any(parent.is_relative_to(bind) for bind in binds):
                 known.add(str(parent))
-                command.extend(("--perms", "0755", "--dir", str(parent)))
+                # What is bound deep in `work` leaves its folders as writable as that.
+                perms = "1777" if work and parent.is_relative_to(work) else "0755"
+                command.extend(("--perms", perms, "--dir", str(parent)))
 
     if work:
         parents(work)

@@ -21,7 +21,9 @@ MOST_BUILD_FILES: Final = 50
 LARGEST: Final = 2_000_000
 """Bytes of a build file, or of what says what a jar needs."""
 DEEPEST: Final = 8
-"""Parents above one another, and lists that import lists."""
+"""Parents above one another, and values that hold others."""
+LONGEST: Final = 300
+"""Characters of a value that others are put into, and of each of these: what doubles at every turn soon fills the memory."""
 MODULES: Final = 3
 """Folders below the workspace's in which build files are looked for."""
 LIBRARIES: Final = ("lib", "libs")
@@ -147,7 +149,7 @@ def catalogue(text: str) -> list[Named]:
     """The libraries of Gradle's catalogue of versions."""
     try:
         told = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return []
     versions, libraries = told.get("versions"), told.get("libraries")
     found = []
@@ -158,7 +160,7 @@ def catalogue(text: str) -> list[Named]:
             group, _, artifact = str(one.get("module") or f"{one.get('group')}:{one.get('name')}").partition(":")
             version = one.get("version") or ""
             if isinstance(version, dict):
-                version = versions.get(version.get("ref")) if isinstance(versions, dict) else ""
+                version = versions.get(str(version.get("ref"))) if isinstance(versions, dict) else ""
             found.append(Named(group, artifact, version if isinstance(version, str) else ""))
     return found
 
@@ -218,8 +220,10 @@ class _Known:
             pom = above
         return chain
 
-    def inherited(self, pom: Pom, depth: int = 0) -> tuple[dict[str, str], dict[Key, str]]:
-        """(properties, versions of what is managed) of it and all above it; the nearer ones win."""
+    def inherited(self, pom: Pom, seen: set[Key] | None = None) -> tuple[dict[str, str], dict[Key, str]]:
+        """(properties, versions of what is managed) of it and all above it; the nearer ones win. seen: lists that
+        were read; each is read once, however many import it."""
+        seen = set() if seen is None else seen
         chain = [pom, *self._above(pom)]
         properties: dict[str, str] = {}
         for one in reversed(chain):
@@ -241,9 +245,10 @@ class _Known:
                     lists.append(filled)
                 elif filled.version:
                     managed.setdefault(filled.key, filled.version)
-        for one_list in lists if depth < DEEPEST else ():
-            if (listed := self._pom(one_list)) is not None:
-                managed = {**self.inherited(listed, depth + 1)[1], **managed}
+        for one_list in lists:
+            if one_list.key not in seen and (listed := self._pom(one_list)) is not None:
+                seen.add(one_list.key)
+                managed = {**self.inherited(listed, seen)[1], **managed}
         return properties, managed
 
 
@@ -264,8 +269,9 @@ def _build_files(root: Path) -> Iterator[Path]:
             sorted(one for one in folders if not one.startswith(".") and one not in _SKIPPED) if len(below) < MODULES else []
         )
         for name in ("pom.xml", "build.gradle", "build.gradle.kts", "libs.versions.toml"):
-            if name in names:
-                yield Path(folder, name)
+            # Nor is a link followed here, or anything read that does not end.
+            if name in names and (file := Path(folder, name)).is_file() and not file.is_symlink():
+                yield file
 
 
 def _text(file: Path) -> str:
@@ -295,7 +301,9 @@ def _filled(one: Named, properties: Mapping[str, str]) -> Named:
         for _ in range(DEEPEST):
             if "${" not in text:
                 return text
-            text = _VALUE.sub(lambda found: properties.get(found[1], ""), text)
+            if len(text) > LONGEST:
+                break
+            text = _VALUE.sub(lambda found: properties.get(found[1], "")[:LONGEST], text)
         return ""
 
     return replace(one, group=value(one.group), artifact=value(one.artifact), version=value(one.version), scope=value(one.scope))
