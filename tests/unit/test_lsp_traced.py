@@ -94,7 +94,9 @@ async def test_what_a_tool_reports_in_a_text_of_traces_is_about_that_text(tmp_pa
         question = opened(bench, uri, trace(tmp_path), "plaintext")
         question.diagnostics = [types.Diagnostic(HERE, "Unknown word.", types.DiagnosticSeverity.Error)]
         await fixed(bench, question)
-        assert [(one["path"], one["trace"]) for one in bench.model.asked] == [("notes.txt", "")]
+        about = types.TextDocumentIdentifier(uri)
+        await bench.chat.ask(ChatParams("Why?", text_document=about, range=HERE, diagnostics=question.diagnostics))
+        assert [(one["path"], one["trace"]) for one in bench.model.asked] == [("notes.txt", "")] * 2
 
 
 async def test_a_trace_of_an_older_longer_text_is_said_to_be_one(tmp_path: Path) -> None:

@@ -133,8 +133,9 @@ class Chat:
             talk.diagnostics = self._debugging.reported(talk.uri, talk.range, params.diagnostics)
 
     def _trace(self, talk: _Conversation, params: ChatParams) -> str | None:
-        """The trace that is told; a document that is one is no file that the conversation is about."""
-        document = self._documents.get(talk.uri) if params.text_document is not None else None
+        """The trace that is told; a document that is one is no file that the conversation is about, but for what a tool reports
+        in it."""
+        document = self._documents.get(talk.uri) if params.text_document is not None and not talk.diagnostics else None
         if params.stack_trace is not None or document is None or not is_trace(document) or self._refusal(talk.uri)[1]:
             return params.stack_trace
         talk.uri, talk.range, talk.diagnostics = "", None, []
