@@ -334,3 +334,15 @@ def test_explain_prompt_says_what_would_be_sent_and_refuses_what_never_is(tmp_pa
     for where, code in ((".env:1:1", 5), ("main.py:99:1", 2), ("main.py", 2), ("none.py:1:1", 3)):
         refused = tacit("explain-prompt", f"{tmp_path / where}")
         assert (refused.returncode, refused.stderr.count("\n")) == (code, 1), refused.stderr
+
+
+def test_a_package_that_was_not_imported_in_time_is_not_called_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PARTS", {"learner": ("json",)})
+    monkeypatch.setattr(doctor, "IMPORT_EACH", "import time; time.sleep(60)")
+    monkeypatch.setattr(doctor, "IMPORT_SECONDS", 0.1)
+    late = next(finding for finding in doctor.packages() if finding.check == "json")
+    assert late.level == "warn" and "not imported within" in late.message and "less busy" in late.mend
+    monkeypatch.setattr(doctor, "IMPORT_EACH", "raise SystemExit")
+    monkeypatch.setattr(doctor, "IMPORT_SECONDS", 60.0)
+    broken = next(finding for finding in doctor.packages() if finding.check == "json")
+    assert broken.level == "fail" and "ended the process" in broken.message

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +31,7 @@ from tacit.protocol.debugging import (
     TextDelta,
     Withheld,
 )
+from tacit.protocol.errors import Refused
 from tacit.server.debugging import answering
 from tacit.server.debugging.answering import DebugService
 from tacit.server.debugging.edits import Edit, apply, minimal_edits
@@ -76,6 +77,21 @@ async def test_the_first_good_candidate_is_shown(answers: tuple[str, ...]) -> No
     assert proposal.reason == "The name is misspelt." and proposal.confidence > 0.5
     assert {check.name: check.result for check in proposal.checks} == PASSED
     assert [draw.shown for draw in done.draws] == [False] * (len(answers) - 1) + [True]
+
+
+class Silent(Scripted):
+    async def generate(self, *arguments: Any) -> AsyncGenerator[Any, None]:
+        await asyncio.Event().wait()
+        yield
+
+
+@pytest.mark.parametrize("kind", ["explain", "chat"])
+async def test_an_explanation_that_did_not_begin_in_time_is_not_an_empty_one(kind: str) -> None:
+    turns = ({"role": "user", "text": "Why?"},)
+    service = DebugService(Silent(), Settings(context_tokens=8192))
+    with pytest.raises(Refused, match="no answer within 1 s"):
+        async for chunk in service.answer(asking(kind, turns=turns, deadline_ms=1000), "base", "0" * 64):
+            assert isinstance(chunk, Progress)
 
 
 async def test_what_is_not_good_is_withheld() -> None:

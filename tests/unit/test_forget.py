@@ -346,8 +346,12 @@ def test_it_asks_first_and_a_no_erases_nothing(home: Home) -> None:
     app = build(["forget"])
     no = CliRunner().invoke(app, ["forget", "--project", "abc"], input="n\n")
     assert no.exit_code == 1 and "everything recorded of project abc" in no.output and "cannot be undone" in no.output
+    nobody = CliRunner().invoke(app, ["forget", "--project", "abc"], input="")
+    for asked in (no, nobody):
+        assert asked.exit_code == 1 and "Nothing was erased." in asked.output and "--yes" in asked.output
     yes = CliRunner().invoke(app, ["forget", "--project", "abc"], input="y\n")
     assert type(yes.exception).__name__ == "ServerUnavailable"
+    assert str(yes.exception).startswith("No Tacit server runs. ")
     assert refused.exists() and remote_of(home) is None
     for wrong in (["--all", "--project", "abc"], ["--json"], ["--since", "yesterday or so"]):
         assert isinstance(CliRunner().invoke(app, ["forget", *wrong]).exception, BadRequest), wrong

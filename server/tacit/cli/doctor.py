@@ -32,6 +32,9 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """Extra → packages that must import for it."""
 
+IMPORT_SECONDS = 120.0
+"""That one extra's packages may take."""
+
 IMPORT_EACH = """
 import importlib, sys
 for name in sys.argv[1:]:
@@ -120,25 +123,30 @@ def packages() -> list[Finding]:
         children[extra] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     findings = []
     for extra, child in children.items():
+        late = False
         try:
-            output = child.communicate(timeout=120)[0]
+            output = child.communicate(timeout=IMPORT_SECONDS)[0]
         except subprocess.TimeoutExpired:
+            late = True
             child.kill()
             output = child.communicate()[0]
         answers = dict(line.split(" ", 1) for line in output.splitlines() if " " in line)
-        findings += [_package(extra, name, answers.get(name)) for name in PARTS[extra]]
-    bad = [finding for finding in findings if finding.level == "fail"]
+        findings += [_package(extra, name, answers.get(name), late=late) for name in PARTS[extra]]
+    bad = [finding for finding in findings if finding.level != "ok"]
     good = ", ".join(finding.check for finding in findings if finding.level == "ok")
     return [*([Finding("packages", "ok", f"{good} import")] if good else []), *bad, *torch_build(_gpu_is_here())]
 
 
-def _package(extra: str, name: str, answer: str | None) -> Finding:
+def _package(extra: str, name: str, answer: str | None, *, late: bool) -> Finding:
     if answer == "imported":
         return Finding(name, "ok", "imports")
     if answer is not None:
         return Finding(name, "fail", f"does not import ({answer})", f"Run `pip install --force-reinstall {name}`.")
     if find_spec(name) is None:
         return Finding(name, "fail", f"is not installed; the {extra} needs it", f"Run `pip install 'tacit[{extra}]'`.")
+    if late:
+        said = f"was not imported within {IMPORT_SECONDS:.0f} s: nothing is known of it"
+        return Finding(name, "warn", said, "Run `tacit doctor` again when this machine is less busy.")
     return Finding(name, "fail", "ended the process that imported it", f"Install a build of {name} for this processor.")
 
 

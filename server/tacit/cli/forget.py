@@ -52,8 +52,9 @@ def forget(
         until=parsed_time(until, now) if until else None,
     )
     home = Home.from_environment()
-    if not yes:
-        typer.confirm(f"Erase {_what(asked, here=not project)}? It cannot be undone.", abort=True)
+    if not yes and not _sure(f"Erase {_what(asked, here=not project)}? It cannot be undone."):
+        typer.echo("Nothing was erased. (`--yes` erases without the question, for scripts.)", err=True)
+        raise typer.Exit(1)
     found = asyncio.run(_forget(home.socket, asked))
     teams = [folder for folder in home.outbox.glob("team-*") if folder.is_dir()]
     refused = _empty_refused(home.outbox)
@@ -71,6 +72,15 @@ def forget(
         )
     if home.remote.exists():
         typer.echo("What a team's server has is erased there: its operator says `tacit forget --user NAME`.", err=True)
+
+
+def _sure(question: str) -> bool:
+    """No answer, where nobody sits at a terminal, is a no."""
+    try:
+        return typer.confirm(question)
+    except typer.Abort:
+        typer.echo()
+        return False
 
 
 def _what(asked: "ForgetRequest", *, here: bool) -> str:

@@ -318,7 +318,18 @@ def _unreachable(error: httpx.HTTPError, remote: Remote | None) -> errors.Server
         return errors.ServerUnavailable(
             f"The team's server {remote.url} did not answer ({what}).", mend="Ask its operator; `tacit connect --off` leaves it."
         )
-    return errors.ServerUnavailable(f"No Tacit server answered ({what}).", mend="Start it with `tacit up`.")
+    if _nobody_listens(error):
+        return errors.ServerUnavailable("No Tacit server runs.", mend="Start it with `tacit up`.")
+    return errors.ServerUnavailable(
+        f"The Tacit server did not answer ({what}).", mend="`tacit status` says whether one runs, `tacit up` starts it."
+    )
+
+
+def _nobody_listens(error: BaseException | None) -> bool:
+    """Whether there is no socket, or one that a server which was killed has left. httpx says only that it could not connect."""
+    while error is not None and not isinstance(error, FileNotFoundError | ConnectionRefusedError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _raise_for(response: httpx.Response) -> None:

@@ -126,6 +126,7 @@ class DebugService:
         """The chunks of one answer, `Done` last. Closing it stops the engine's work. begun: called when the first token comes.
 
         policy_version: `base` or an adapter that the engine has loaded; else NotFound. EngineUnavailable: it died on the way.
+        Refused: not a word in time.
         guest: whoever asks may not read this machine's files.
         """
         until = asyncio.get_running_loop().time() + request.deadline_ms / 1000
@@ -148,6 +149,12 @@ class DebugService:
             async for text in texts:
                 if text:
                     yield TextDelta(text=text)
+        if drawing.finish == "deadline" and not drawing.text:
+            # Not EngineUnavailable: that counts against an adapter that is being tried.
+            raise Refused(
+                f"There was no answer within {request.deadline_ms / 1000:.0f} s: the engine is slow or busy.",
+                mend="Ask again, or about less; an editor's `debugDeadlineMs` gives it longer.",
+            )
 
     async def _fix(self, work: _Work) -> AsyncGenerator[DebugChunk, None]:
         request = work.request
