@@ -52,6 +52,7 @@ async def ask(server: ServerProcess) -> bool:
     return run is not None and run.state == "running"
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(1800)
 async def test_an_interrupted_night_goes_on_where_it_was(home: Home, tiny_model: Path) -> None:
     settings = {"model": str(tiny_model), "temperature": "1.0", "while_learning": "stop", "min_samples": "20"}
