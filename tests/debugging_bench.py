@@ -66,6 +66,7 @@ class Model:
     """Says `chunks` to each question, and `done`; after the first it waits for `gate`."""
 
     chunks: list[dict[str, Any]] = field(default_factory=lambda: [{"kind": "progress", "text": "Reading the error"}, FIX])
+    cut: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
     said: asyncio.Event = field(default_factory=asyncio.Event)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -76,7 +77,10 @@ class Model:
         self.asked.append({**asked, "route": request.url.path})
         draw = {"messages": [{"role": "user", "text": "?"}], "text": "!", "generation": GENERATION, "shown": True}
         draws = [draw] if asked["record"] else []
-        done = {"kind": "done", "request_id": asked["request_id"], "policy_version": "base", "draws": draws, "timings": TIMINGS}
+        done = {
+            "kind": "done", "request_id": asked["request_id"], "policy_version": "base", "draws": draws, "timings": TIMINGS,
+            "cut": self.cut,
+        }  # fmt: skip
         return httpx.Response(200, stream=Answers(self, [*self.chunks, done]))
 
 

@@ -111,9 +111,13 @@ async def test_explain_and_chat_answer(server: ServerProcess, workspace: Path, h
     told = json.loads(whole.stdout)
     assert whole.returncode == 0 and whole.stderr == "" and told["answer"] and told["path"] == "cart.py"
     assert told["trace"]["raised"][0]["type"] == "NameError"
+    # The tiny model never ends by itself.
+    assert "as long as an answer may be" in told["cut"]
+    plain = tacit("explain", home=home, said="hello\n")
+    assert plain.returncode == 0 and plain.stderr.startswith("No stack trace") and plain.stderr.endswith(told["cut"] + "\n")
     # One question over two lines; the end of the input ends the conversation.
     talk = tacit("chat", "cart.py:2", home=home, said="What is \\\nwrong?\n")
-    assert talk.returncode == 0 and talk.stderr == "" and len(talk.stdout.strip()) > 20
+    assert talk.returncode == 0 and talk.stderr == told["cut"] + "\n" and len(talk.stdout.strip()) > 20
 
 
 async def test_ctrl_c_ends_an_answer_without_a_word(server: ServerProcess, workspace: Path, home: Home) -> None:

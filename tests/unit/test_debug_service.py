@@ -37,6 +37,7 @@ from tacit.server.debugging.answering import DebugService
 from tacit.server.debugging.edits import Edit, apply, minimal_edits
 from tacit.server.debugging.prompting import fitted
 from tacit.server.debugging.routes import add_routes
+from tacit.server.engine.interface import Drawn, DrawStats
 from tacit.server.idle import Idle
 from tacit.server.metrics import Metrics
 from tacit.server.settings import Settings
@@ -92,6 +93,35 @@ async def test_an_explanation_that_did_not_begin_in_time_is_not_an_empty_one(kin
     with pytest.raises(Refused, match="no answer within 1 s"):
         async for chunk in service.answer(asking(kind, turns=turns, deadline_ms=1000), "base", "0" * 64):
             assert isinstance(chunk, Progress)
+
+
+class Halting(Scripted):
+    """Begins to say something."""
+
+    def __init__(self, *, hangs: bool) -> None:
+        super().__init__()
+        self.hangs = hangs
+
+    async def generate(self, *arguments: Any) -> AsyncGenerator[Any, None]:
+        yield DrawStats(1, 1, 1.0, 0, 0.0, False)
+        yield Drawn(73, "It is", -0.1)
+        if self.hangs:
+            await asyncio.Event().wait()
+        yield DrawStats(1, 1, 1.0, 1, 1.0, False)
+
+
+@pytest.mark.parametrize(("hangs", "why"), [(True, "its time was over"), (False, "as long as an answer may be")])
+async def test_an_answer_that_is_not_whole_says_so_beside_its_text(hangs: bool, why: str) -> None:
+    service = DebugService(Halting(hangs=hangs), Settings(context_tokens=8192))
+    chunks = [chunk async for chunk in service.answer(asking("explain", deadline_ms=1000), "base", "0" * 64)]
+    assert "".join(chunk.text for chunk in chunks if isinstance(chunk, TextDelta)) == "It is"
+    done = chunks[-1]
+    assert isinstance(done, Done) and why in done.cut and done.draws[0].text == "It is"
+
+
+async def test_a_whole_answer_has_nothing_beside_it() -> None:
+    done = (await answered("It is so.", kind="explain"))[-1]
+    assert isinstance(done, Done) and done.cut == ""
 
 
 async def test_what_is_not_good_is_withheld() -> None:

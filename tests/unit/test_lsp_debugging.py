@@ -382,6 +382,20 @@ async def test_a_chat_streams_and_knows_what_was_said(tmp_path: Path) -> None:
         assert conversations == [first["conversationId"]] * 2
 
 
+async def test_why_an_answer_is_not_whole_is_shown_and_is_none_of_its_words(tmp_path: Path) -> None:
+    async with debugging_bench(tmp_path) as bench:
+        bench.model.chunks, bench.model.cut = [{"kind": "text", "text": "It is"}], "Its time was over."
+        told = "It is\n\n*Its time was over.*\n"
+        explained = await bench.debugging.explain(bench.question())
+        assert explained is not None and explained["text"] == told and bench.messages() == [told.strip()]
+        about = types.TextDocumentIdentifier(bench.document.uri)
+        answer = await bench.chat.ask(ChatParams(text_document=about, range=PLACE, partial_result_token="t"))
+        assert answer["text"] == told
+        streamed = [one["params"]["value"]["text"] for one in bench.sink.messages if one["method"] == "$/progress"]
+        assert "".join(streamed).endswith(told)
+        assert {event["text"] for event in bench.events() if event["kind"] == "suggested"} == {"It is"}
+
+
 async def test_a_chat_without_a_question_or_about_a_hidden_file_is_refused_in_words(tmp_path: Path) -> None:
     async with debugging_bench(tmp_path) as bench:
         with pytest.raises(JsonRpcException, match="nothing to ask about"):

@@ -78,10 +78,12 @@ def explain(
             "There is nothing to explain.", mend="Pipe an error in (some-command 2>&1 | tacit explain), or name FILE:LINE."
         )
     subject = _subject(where, piped)
+    if subject.trace.strip() and not where and _plain_trace(subject.trace) is None:
+        subject.notes.append("No stack trace or compiler's error is recognised in this; the model is asked what it means.")
     _say_notes(subject)
-    answer = asyncio.run(_answered(subject.request("explain", new_id()), aloud=not as_json))
+    answer, cut = asyncio.run(_answered(subject.request("explain", new_id()), aloud=not as_json))
     if as_json:
-        typer.echo(json.dumps({"answer": answer, "path": subject.path, "trace": _plain_trace(subject.trace)}))
+        typer.echo(json.dumps({"answer": answer, "cut": cut, "path": subject.path, "trace": _plain_trace(subject.trace)}))
 
 
 def chat(
@@ -97,7 +99,7 @@ def chat(
     session, turns = new_id(), list[Turn]()
     while question := _question():
         turns.append(Turn(role="user", text=redact(question)[:MOST_TURN]))
-        answer = asyncio.run(_answered(subject.request("chat", session, turns), aloud=True))
+        answer, _ = asyncio.run(_answered(subject.request("chat", session, turns), aloud=True))
         turns.append(Turn(role="assistant", text=redact(answer)[:MOST_TURN] or "(nothing)"))
 
 
@@ -114,12 +116,13 @@ def _question() -> str:
             return "\n".join(lines).strip()
 
 
-async def _answered(request: DebugRequest, *, aloud: bool) -> str:
-    """The answer's text. aloud: printed as it comes, with what is being done on a terminal's last line."""
+async def _answered(request: DebugRequest, *, aloud: bool) -> tuple[str, str]:
+    """The answer's text, and why it is not whole. aloud: printed as it comes, with what is being done on a terminal's last
+    line."""
     from tacit.protocol.client import TacitClient
 
     showing = aloud and sys.stderr.isatty() and sys.stdout.isatty()
-    said = ""
+    said, cut = "", ""
     async with TacitClient.of(Home.from_environment()) as client:
         stream = client.chat(request) if request.kind == "chat" else client.debug(request)
         try:
@@ -133,6 +136,8 @@ async def _answered(request: DebugRequest, *, aloud: bool) -> str:
                     if aloud:
                         sys.stdout.write(visible(chunk.text))
                         sys.stdout.flush()
+                elif chunk.kind == "done":
+                    cut = chunk.cut
         finally:
             # Ctrl-C comes here as a cancellation: closing the connection stops the engine.
             await stream.aclose()
@@ -140,7 +145,10 @@ async def _answered(request: DebugRequest, *, aloud: bool) -> str:
                 _status("")
     if aloud:
         sys.stdout.write("\n" if said.endswith("\n") else "\n\n" if showing else "\n")
-    return said
+        sys.stdout.flush()
+        if cut:
+            print(cut, file=sys.stderr)
+    return said, cut
 
 
 def _status(text: str) -> None:

@@ -258,6 +258,8 @@ class Done(Wire):
     """In order; empty unless the request says `record`."""
     timings: Timings
     """Sums over all draws."""
+    cut: str = ""
+    """Of an explanation or a chat's answer that is not whole: a sentence that says why. No part of the answer's text."""
     snippets: int = 0
     """So many of the request's snippets, from the first on, had room in the prompt."""
 

@@ -51,6 +51,15 @@ class Answer:
         return "".join(self.text)
 
     @property
+    def told(self) -> str:
+        """For a person: the words, and why they are not all."""
+        return self.words + self.note
+
+    @property
+    def note(self) -> str:
+        return f"\n\n*{self.done.cut}*\n" if self.done is not None and self.done.cut else ""
+
+    @property
     def policy_version(self) -> str:
         return self.done.policy_version if self.done is not None else ""
 
@@ -89,6 +98,8 @@ async def ask(
                             answer.take(chunk)
             finally:
                 await stream.aclose()
+            if answer.note:
+                on_text(answer.note)
     except TimeoutError:
         raise errors.EngineUnavailable(
             f"There was no answer within {limit_s:.0f} s.", mend="`debugDeadlineMs` says how long an answer may take."

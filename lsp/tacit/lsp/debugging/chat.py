@@ -112,7 +112,7 @@ class Chat:
         return {
             "conversationId": name,
             "suggestionId": answer.suggestion_id,
-            "text": answer.words,
+            "text": answer.told,
             "blocks": self._debugging.applying.answered(
                 answer.suggestion_id, answer.words, talk.uri, talk.range, talk.diagnostics
             ),

@@ -198,9 +198,9 @@ class Debugging:
         self.answered(document.uri, request, answer, masked=masked, about=about, spot=spot, at=at)
         self.reruns.watch(answer.suggestion_id, before, trace, lines=_rows(question) if about else None)
         if question.show:
-            self._tell(types.MessageType.Info, answer.words.strip() or "The model had nothing to say.")
+            self._tell(types.MessageType.Info, answer.told.strip() or "The model had nothing to say.")
         blocks = self.applying.answered(answer.suggestion_id, answer.words, document.uri, question.range, about)
-        told = {"suggestionId": answer.suggestion_id, "text": answer.words, "policyVersion": answer.policy_version}
+        told = {"suggestionId": answer.suggestion_id, "text": answer.told, "policyVersion": answer.policy_version}
         return {**told, "blocks": blocks}
 
     async def apply(self, params: ApplyBlockParams) -> None:

@@ -397,8 +397,18 @@ def _done(work: _Work) -> Done:
             generated=sum(len(drawing.tokens) for drawing in work.drawings),
             generate_ms=sum(one.generate_ms for one in stats),
         ),
+        cut=_cut(work),
         snippets=work.snippets,
     )
+
+
+def _cut(work: _Work) -> str:
+    match work.drawings[-1].finish if work.request.kind != "fix" else "eos":
+        case "deadline":
+            return "It ends here because its time was over. Ask for the rest."
+        case "length":
+            return "It ends here because it is as long as an answer may be. Ask for the rest."
+    return ""
 
 
 def _draw_of(work: _Work, drawing: _Drawing) -> Draw:
