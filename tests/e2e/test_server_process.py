@@ -16,9 +16,9 @@ from tacit.protocol.client import TacitClient
 from tacit.protocol.errors import Conflict, ServerUnavailable
 from tacit.protocol.home import Home
 
-# Starts a server, says its pid, and does nothing more.
+# Starts a server, says its pid, and does nothing more. Whoever runs the tests under nohup has SIGHUP ignored.
 OWNER = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from tacit.learner.simulate.serving import ServerProcess
 from tacit.protocol.home import Home
@@ -27,6 +27,7 @@ async def main():
     await server.start(engine=len(sys.argv) > 3)
     print((await server.client.status()).pid, flush=True)
     await asyncio.sleep(3600)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 asyncio.run(main())
 """
 
