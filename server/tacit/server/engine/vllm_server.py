@@ -28,7 +28,9 @@ LOOK_SECONDS = 0.25
 WATCH_SECONDS, MISSES = 5.0, 3
 """Between two looks whether a vLLM that somebody else runs is still there; so many in vain, and it is not."""
 LORAS_KEPT = 32
-"""Adapters in memory. Beyond that vLLM reads them from their folders again."""
+"""Adapters in memory. Beyond that vLLM reads them from their folders again. On a processor they are all among those of one batch:
+beside them vLLM 0.32 computes what asks for none with whatever is in the last place (its index -1), which stays empty for as long
+as there were fewer than so many."""
 KV_GIB_ON_CPU = 2
 GUESSED_FROM = {"prompt_lookup_min": 2, "prompt_lookup_max": 5}
 """So many tokens before the place must stand in the prompt as well; what follows them there is guessed."""
@@ -192,7 +194,7 @@ def command_line(
         "--max-num-seqs": streams,
         "--logprobs-mode": "processed_logprobs",
         "--scheduling-policy": "priority",
-        "--max-loras": LORAS_AT_ONCE,
+        "--max-loras": LORAS_KEPT if on_cpu else LORAS_AT_ONCE,
         "--max-lora-rank": MAX_RANK,
         "--max-cpu-loras": LORAS_KEPT,
         # Else the folder's own sampling settings would stand where a request names none.
