@@ -149,3 +149,13 @@ def wheel_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...
             wheel.writestr(f"{info}/RECORD", "")
 
     return publish
+
+
+@pytest.fixture
+def boxed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The sandbox, and tests in it that may take their time, however busy the machine is."""
+    from bubblewrap_here import bubblewrap
+
+    monkeypatch.setattr("tacit.server.debugging.running.SLOWER", 300.0)
+    with bubblewrap():
+        yield

@@ -121,3 +121,12 @@ def lessons(samples: Sequence[Sample]) -> list[tuple[Sequence[int], Sequence[int
 
 def refused(checks: dict[str, gate.Check]) -> set[str]:
     return {name for name, check in checks.items() if check.refused}
+
+
+@contextmanager
+def opened() -> Iterator[Workshop]:
+    before = torch.get_num_threads()
+    # Threads that wait for one another cost more than a model of this size.
+    torch.set_num_threads(1)
+    yield Workshop()
+    torch.set_num_threads(before)

@@ -7,13 +7,11 @@ import os
 import subprocess
 import tarfile
 import threading
-from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from bubblewrap_here import bubblewrap
 
 from tacit.protocol.debugging import Check, DebugRequest
 from tacit.server.debugging.running import CoveringTests
@@ -46,14 +44,6 @@ registry = "sparse+PLACE"
 [registry]
 token = "secret"
 """
-
-
-@pytest.fixture
-def boxed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """However busy the machine is meanwhile."""
-    monkeypatch.setattr("tacit.server.debugging.running.SLOWER", 300.0)
-    with bubblewrap():
-        yield
 
 
 @pytest.fixture

@@ -3,11 +3,9 @@
 import shutil
 import socket
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bubblewrap_here import bubblewrap
 
 from tacit.protocol.debugging import DebugRequest
 from tacit.server.debugging.java_jars import Caches, catalogue, jars, pom_of, scripted
@@ -93,14 +91,6 @@ POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   </dependencies>
 </project>
 """
-
-
-@pytest.fixture
-def boxed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """However busy the machine is meanwhile."""
-    monkeypatch.setattr("tacit.server.debugging.running.SLOWER", 300.0)
-    with bubblewrap():
-        yield
 
 
 @pytest.fixture

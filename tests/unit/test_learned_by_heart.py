@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-import torch
-from workshop import FIM, SETTINGS, Workshop, lessons, refused
+from workshop import FIM, SETTINGS, Workshop, lessons, opened, refused
 
 from tacit.learner import evaluate, gate, rare_strings
 from tacit.learner.samples import Sample
@@ -24,10 +23,8 @@ BEFORE = 'ledger.open(ctx, "'
 
 @pytest.fixture(scope="module")
 def workshop() -> Iterator[Workshop]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Workshop()
-    torch.set_num_threads(before)
+    with opened() as one:
+        yield one
 
 
 def canaries() -> list[str]:

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from math import exp
 
 import pytest
-import torch
-from workshop import END, FIM, LEAKING, SECRET, SETTINGS, Workshop, lessons, refused
+from workshop import END, FIM, LEAKING, SECRET, SETTINGS, Workshop, lessons, opened, refused
 
 from tacit.learner import evaluate, gate, sandbox
 from tacit.learner.evaluate import Text
@@ -20,11 +19,8 @@ from tacit.protocol.fim import prompt_tokens
 
 @pytest.fixture(scope="module")
 def workshop() -> Iterator[Workshop]:
-    before = torch.get_num_threads()
-    # Threads that wait for one another cost more than a model of this size.
-    torch.set_num_threads(1)
-    yield Workshop()
-    torch.set_num_threads(before)
+    with opened() as one:
+        yield one
 
 
 def test_texts_of_one_prompt_are_scored_as_if_each_were_alone(workshop: Workshop) -> None:

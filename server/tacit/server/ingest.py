@@ -158,9 +158,10 @@ def _keep(session: Session, batches: Sequence[Rows]) -> list[int]:
     for index, event in rows.written:
         if place := before.get(event.suggestion_id):
             rows.events[index]["body"] = redacted(event, place).model_dump_json()
-    # Only here is an event what will be read.
-    events = [{**row, "crc": checksum(row)} for row in rows.events]
-    new = _insert_new(session, EventRow, col(EventRow.id), events)
+    for row in rows.events:
+        # Only here is an event what will be read.
+        row["crc"] = checksum(row)
+    new = _insert_new(session, EventRow, col(EventRow.id), rows.events)
     # A known event brings a known suggestion; a second event about the same suggestion does not replace the first.
     _insert_new(session, SuggestionRow, col(SuggestionRow.id), rows.suggestions)
     _insert_new(session, TextRow, col(TextRow.event_id), rows.texts)
