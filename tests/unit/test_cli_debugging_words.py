@@ -56,7 +56,9 @@ async def test_a_models_words_are_shown_and_not_acted_on(
     out, err = capsys.readouterr()
     assert out.strip() == SEEN
     # What is being done stands on one line, which it leaves again; no other sequence is there.
-    assert err == (f"\r\x1b[K{' '.join(SEEN.split())}\r\x1b[K" if terminal else "")
+    note, _, shown = err.partition("\n")
+    assert note == "No stack trace or compiler's error is recognised in this; the model is asked what it means."
+    assert shown.strip("\n") == (f"\r\x1b[K{' '.join(SEEN.split())}\r\x1b[K" if terminal else "")
 
 
 async def test_scripts_get_the_words_themselves(home: Home, typed: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
