@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from recorded import exported, rejected, suggested
@@ -101,6 +102,37 @@ async def test_jobs_that_wait_share_a_commit(store: Store) -> None:
     await asyncio.gather(*(store.write(lambda s, n=n: s.add(_event(str(n)))) for n in range(200)))  # type: ignore[misc]
     assert await store.read(count_events) == 200
     assert commits < 100
+
+
+async def test_a_loop_is_woken_once_for_all_that_a_commit_has_done(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, woken = asyncio.get_running_loop(), 0
+    wake = loop.call_soon_threadsafe
+
+    def count(*asked: Any, **named: Any) -> Any:
+        nonlocal woken
+        woken += 1
+        return wake(*asked, **named)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", count)
+    await asyncio.gather(*(store.write(lambda s, n=n: s.add(_event(str(n)))) for n in range(200)))  # type: ignore[misc]
+    assert 0 < woken < 100
+
+
+@pytest.mark.each_database
+async def test_what_raises_is_asked_once_and_leaves_nothing(store: Store) -> None:
+    asked = 0
+
+    def fail(session: Session) -> None:
+        nonlocal asked
+        asked += 1
+        session.add(_event("half"))
+        raise KeyError("by intention")
+
+    with pytest.raises(KeyError):
+        await store.write(fail)
+    assert asked == 1 and await store.read(count_events) == 0
+    await store.write(lambda session: session.add(_event("whole")))
+    assert await store.read(count_events) == 1
 
 
 @pytest.mark.each_database

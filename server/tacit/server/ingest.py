@@ -5,13 +5,15 @@ Order is not assumed: outboxes of several language servers arrive as they can, s
 """
 
 import asyncio
+import functools
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
+from sqlalchemy import Executable, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped
 from sqlmodel import Session, SQLModel, col, select
@@ -42,6 +44,12 @@ from tacit.server.store.tables import EventRow, SuggestionRow, TextBlobRow, Text
 EVENTS_AT_ONCE = 10_000
 """Then the next batch is for other statements: SQLite takes 32,766 values in one, and a batch has 1,000 events at most."""
 
+CHARACTERS_HERE = 16_000
+"""Of contexts and texts in a batch; about 2 ms of looking for secrets. More of them go to a thread, which costs others less than
+so long a wait; for fewer it costs more, since the two take turns at the interpreter."""
+
+_BEFORE: Final = select(SuggestionRow.id, SuggestionRow.before).where(col(SuggestionRow.id).in_(bindparam("ids", expanding=True)))
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -71,11 +79,23 @@ async def store_events(store: Store, events: Sequence[Event], owner: str = "") -
 
     owner: the team's user who sent them.
     """
-    # Redacting a whole context takes milliseconds; events without one do not pay for a thread.
-    heavy = any(isinstance(event, Suggested | TextEvent) for event in events)
+    heavy = sum(map(_weight, events)) > CHARACTERS_HERE
     rows = await asyncio.to_thread(prepare, events, owner) if heavy else prepare(events, owner)
     stored = await store.write_shared(keep, rows)
     return EventAck(stored=stored, known=len(events) - stored)
+
+
+def _weight(event: Event) -> int:
+    """Characters of what may be long."""
+    match event:
+        case Suggested(context=context):
+            drawn = 0 if event.debug is None else sum(len(one.text) for draw in event.debug.draws for one in draw.messages)
+            return len(context.prefix) + len(context.suffix) + sum(len(one.text) for one in context.snippets) + drawn
+        case TextSnapshot(text=str(text)):
+            return len(text)
+        case TextChanged(changes=changes):
+            return sum(len(change.text) for change in changes)
+    return 0
 
 
 def prepare(events: Sequence[Event], owner: str = "") -> Rows:
@@ -194,8 +214,7 @@ def _before(session: Session, rows: Rows) -> dict[str, str]:
     for row in rows.suggestions:
         before.setdefault(row["id"], row["before"])
     if asked:
-        known = select(SuggestionRow.id, SuggestionRow.before).where(col(SuggestionRow.id).in_(asked))
-        before |= dict(session.exec(known).all())
+        before |= dict(session.connection().execute(_BEFORE, {"ids": list(asked)}).all())
     return before
 
 
@@ -223,9 +242,14 @@ def _insert_new(session: Session, table: type[SQLModel], key: Mapped[str], rows:
     if not rows:
         return set()
     connection = session.connection()
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    # With RETURNING, SQLAlchemy sends many rows in a statement, in place of one after another.
-    return set(connection.scalars(insert(table).on_conflict_do_nothing().returning(key), rows))
+    return set(connection.scalars(_insert(table, key, connection.dialect.name), rows))
+
+
+@functools.cache
+def _insert(table: type[SQLModel], key: Mapped[str], dialect: str) -> Executable:
+    """With RETURNING, SQLAlchemy sends many rows in a statement, in place of one after another."""
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    return insert(table).on_conflict_do_nothing().returning(key)
 
 
 def redacted(event: Event, before: str = "") -> Event:

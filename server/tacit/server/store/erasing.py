@@ -7,7 +7,7 @@ which tell nothing: outboxes may still hold events of it, for as long as another
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Engine, and_, exists, func, literal, or_, true
 from sqlalchemy import insert as insert_into
@@ -20,6 +20,9 @@ LEFT_TO_DO = "forgetting"
 """Key of the store's note of what is not erased yet; its value is empty when nothing is."""
 FOREVER = 2**62
 """Clocks of sessions may be ahead."""
+
+_ERASURES: Final = select(ErasureRow.project, ErasureRow.owner, ErasureRow.since_ms, ErasureRow.until_ms)
+"""Asked with each batch of events: made once, and not as objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +129,9 @@ def late(
     now_ms: int,
 ) -> set[str]:
     """Ids of those events, as rows to be stored, that belong to what was forgotten; what came before them goes, too."""
-    erasures = session.exec(select(ErasureRow)).all()
-    if not erasures:
+    forgotten = [Bounds(*row) for row in session.connection().execute(_ERASURES)]
+    if not forgotten:
         return set()
-    forgotten = [Bounds(row.project, row.owner, row.since_ms, row.until_ms) for row in erasures]
 
     def held(project: str, row: dict[str, Any]) -> bool:
         return any(bounds.hold(project, row["at_ms"], row["owner"]) for bounds in forgotten)

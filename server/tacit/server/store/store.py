@@ -100,13 +100,13 @@ class Store:
     async def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in a transaction; returns when it is on the disk. StorageFull, StorageCorrupt, or what `work` raises."""
         with self._noticing():
-            return await asyncio.wrap_future(self._writer.submit(work))
+            return await self._writer.submit(work)
 
     async def write_shared(self, work: Callable[[Session, list[Item]], Sequence[T]], item: Item) -> T:
         """The same, in one call with all that waits to be written by the same `work`: from items to as many results. It may be
         called again with each of them alone."""
         with self._noticing():
-            return await asyncio.wrap_future(self._writer.submit_shared(work, item))
+            return await self._writer.submit_shared(work, item)
 
     async def read(self, query: Callable[[Session], T]) -> T:
         """Run `query` on one snapshot, in a thread. StorageCorrupt."""
@@ -140,7 +140,7 @@ class Store:
 
         StorageFull, Conflict (somebody reads and does not end): what is deleted stays so, but traces of it may be left.
         """
-        await asyncio.wrap_future(self._writer.submit_alone(rewrite))
+        await self._writer.submit_alone(rewrite)
         if not self.makes_backups:
             return
         async with self._backing_up:

@@ -1,14 +1,16 @@
-"""The one writer: a thread that runs jobs in transactions, many jobs to one commit. Touches the one writing connection.
+"""The one writer: a thread that runs jobs in transactions, many jobs to one commit. Touches the one writing connection, and the
+event loop of whoever waits.
 
 Invariant: a job's future has a result only after the commit that holds its work is on the disk (synchronous=FULL, in PostgreSQL
 synchronous_commit). Whatever waits in the queue while a commit is syncing shares the next one, so the cost of a sync is divided
 by the load.
 """
 
+import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeVar
@@ -31,16 +33,16 @@ class _Job:
     work: Callable[[Session, list[Any]], Sequence[Any]]
     """From items to as many results. Jobs of the same work, one after another, are one call."""
     item: Any
-    future: Future[Any]
+    future: asyncio.Future[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _Alone:
     work: Callable[[Engine], Any]
-    future: Future[Any]
+    future: asyncio.Future[Any]
 
 
-_Done = tuple[Future[Any], Any, Exception | None]
+_Done = tuple[asyncio.Future[Any], Any, BaseException | None]
 """Whose it is, the result, and why there is none."""
 
 
@@ -55,21 +57,23 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[Session], T]) -> Future[T]:
+    # To be called in an event loop, and the futures are that loop's. One that is cancelled before its turn is not run.
+
+    def submit(self, work: Callable[[Session], T]) -> asyncio.Future[T]:
         """Run `work` in a transaction. The future raises what `work` raised, or StorageFull, or StorageCorrupt."""
         return self.submit_shared(lambda session, _: [work(session)], None)
 
-    def submit_shared(self, work: Callable[[Session, list[Item]], Sequence[T]], item: Item) -> Future[T]:
+    def submit_shared(self, work: Callable[[Session, list[Item]], Sequence[T]], item: Item) -> asyncio.Future[T]:
         """The same for work that does much at once for little more than one: it is called with the items of all who wait with
         the same work, and returns a result for each. If it raises, but for a broken disk or file, it is called again with each
         item alone, so that nobody fails for another's; it must bear that."""
-        future: Future[T] = Future()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(work, item, future))
         return future
 
-    def submit_alone(self, work: Callable[[Engine], T]) -> Future[T]:
+    def submit_alone(self, work: Callable[[Engine], T]) -> asyncio.Future[T]:
         """Run `work` when what is queued before it is committed, outside any transaction, with the writing connection free."""
-        future: Future[T] = Future()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put(_Alone(work, future))
         return future
 
@@ -86,9 +90,9 @@ class Writer:
                 group.append(item)
                 item = self._next() if len(group) < GROUP else _Nothing()
             if group:
-                self._commit([job for job in group if job.future.set_running_or_notify_cancel()])
-            if isinstance(item, _Alone) and item.future.set_running_or_notify_cancel():
-                self._run_alone(item)
+                _tell(self._committed([job for job in group if not job.future.cancelled()]))
+            if isinstance(item, _Alone) and not item.future.cancelled():
+                _tell([self._run_alone(item)])
             if item is None:
                 return
 
@@ -98,33 +102,59 @@ class Writer:
         except queue.Empty:
             return _Nothing()
 
-    def _run_alone(self, job: _Alone) -> None:
+    def _run_alone(self, job: _Alone) -> _Done:
         try:
-            result = job.work(self._engine)
+            return job.future, job.work(self._engine), None
         except BaseException as broken:
-            job.future.set_exception(translated(broken))
-        else:
-            job.future.set_result(result)
+            return job.future, None, translated(broken)
 
-    def _commit(self, group: list[_Job]) -> None:
-        """Calls in savepoints, so that one that fails takes nobody along; all of them in one transaction."""
-        done: list[_Done] = []
+    def _committed(self, group: list[_Job]) -> list[_Done]:
+        """Of jobs, in one transaction. Several calls are made in savepoints, so that one that fails takes nobody along."""
         try:
             with Session(self._engine) as session:
-                for _, jobs in groupby(group, key=lambda job: job.work):
-                    done += _called(session, list(jobs))
+                calls = [list(jobs) for _, jobs in groupby(group, key=lambda job: job.work)]
+                done = _alone_called(session, calls[0]) if len(calls) == 1 else None
+                if done is None:
+                    done = [one for jobs in calls for one in _called(session, jobs)]
                 session.commit()
         except BaseException as broken:
             # The disk or the file: the transaction is gone as a whole, nobody's work was kept.
             known = translated(broken)
-            for job in group:
-                job.future.set_exception(known)
-            return
-        for future, result, failure in done:
-            if failure is None:
-                future.set_result(result)
-            else:
-                future.set_exception(failure)
+            return [(job.future, None, known) for job in group]
+        return done
+
+
+def _tell(done: Sequence[_Done]) -> None:
+    """Each loop once: to wake it for every future lets it take the interpreter's lock from the writer in between, for
+    milliseconds each."""
+    for loop, ones in groupby(done, key=lambda one: one[0].get_loop()):
+        # A loop that is closed has nobody who waits.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_settle, list(ones))
+
+
+def _settle(done: Sequence[_Done]) -> None:
+    for future, result, failure in done:
+        if future.done():
+            continue
+        if failure is None:
+            future.set_result(result)
+        else:
+            future.set_exception(failure)
+
+
+def _alone_called(session: Session, jobs: list[_Job]) -> list[_Done] | None:
+    """The same as `_called` of jobs that have a transaction to themselves: without the two turns to the database that a savepoint
+    costs. None: it failed for one of several, and the transaction is begun anew."""
+    try:
+        results = jobs[0].work(session, [job.item for job in jobs])
+        session.flush()
+    except Exception as error:
+        if _is_broken(error):
+            raise
+        session.rollback()
+        return None if len(jobs) > 1 else [(jobs[0].future, None, error)]
+    return [(job.future, result, None) for job, result in zip(jobs, results, strict=True)]
 
 
 def _called(session: Session, jobs: list[_Job]) -> list[_Done]:
@@ -133,10 +163,15 @@ def _called(session: Session, jobs: list[_Job]) -> list[_Done]:
         with session.begin_nested():
             results = jobs[0].work(session, [job.item for job in jobs])
     except Exception as error:
-        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError | DataError):
+        if _is_broken(error):
             raise
         if len(jobs) > 1:
             return [done for job in jobs for done in _called(session, [job])]
         return [(jobs[0].future, None, error)]
     # Only now: what the work left to be flushed may have failed at the savepoint's end.
     return [(job.future, result, None) for job, result in zip(jobs, results, strict=True)]
+
+
+def _is_broken(error: Exception) -> bool:
+    """The disk, the file or the connection; not what one job asked for."""
+    return isinstance(error, DBAPIError) and not isinstance(error, IntegrityError | DataError)
