@@ -168,6 +168,7 @@ def test_killed_twice_it_leaves_no_process_and_goes_on_where_it_was(isolated: Pa
     assert finished(folder).items() >= known.items(), "what was finished was done again"
     assert "Learning, simulated" in printed and INTERVAL.search(printed) and str(folder / "report.md") in printed
     assert not (folder / "live.png").exists()
+    assert f"is kept in {folder}" in words(isolated) and "\nseed 1, topr, night 2: done\n" in words(isolated)
 
 
 @pytest.mark.soak

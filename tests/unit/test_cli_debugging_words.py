@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from fuzz.adversary import Adversary
+from typer.testing import CliRunner
 
+from tacit.cli.commands import build
 from tacit.cli.debugging import MOST_INPUT, Subject, _subject, chat, explain
 from tacit.protocol.debugging import Turn
 from tacit.protocol.home import Home
@@ -57,8 +59,10 @@ async def test_a_models_words_are_shown_and_not_acted_on(
     assert out.strip() == SEEN
     # What is being done stands on one line, which it leaves again; no other sequence is there.
     note, _, shown = err.partition("\n")
+    # Where that cannot be shown, it is said once what is done, and for how long.
+    asking = "" if terminal else "Asking the model; its answer may take up to 120 s (`--deadline`)."
     assert note == "No stack trace or compiler's error is recognised in this; the model is asked what it means."
-    assert shown.strip("\n") == (f"\r\x1b[K{' '.join(SEEN.split())}\r\x1b[K" if terminal else "")
+    assert shown.strip("\n") == (f"\r\x1b[K{' '.join(SEEN.split())}\r\x1b[K" if terminal else asking)
 
 
 async def test_scripts_get_the_words_themselves(home: Home, typed: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,9 +70,20 @@ async def test_scripts_get_the_words_themselves(home: Home, typed: io.StringIO, 
     typed.seek(0)
     async with Speaker(home.socket):
         await asyncio.to_thread(explain, "", True)
-    out, _ = capsys.readouterr()
-    assert json.loads(out)["answer"] == SAID
+    out, err = capsys.readouterr()
+    assert json.loads(out)["answer"] == SAID and "Asking" not in err
     assert "\x9b" not in out and "\x1b" not in out
+
+
+@pytest.mark.parametrize(("words", "asked"), [((), 120_000), (("--deadline", "7.5"), 7500)])
+async def test_a_terminal_says_how_long_an_answer_may_take(
+    home: Home, typed: io.StringIO, words: tuple[str, ...], asked: int
+) -> None:
+    async with Speaker(home.socket) as server:
+        for command in ("explain", "chat"):
+            run = await asyncio.to_thread(CliRunner().invoke, build([command]), [command, *words], input="error: no\n")
+            assert run.exit_code == 0, run.output
+    assert [one["deadline_ms"] for one in server.asked] == [asked, asked]
 
 
 async def test_secrets_in_a_question_are_not_sent(home: Home, typed: io.StringIO) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tacit.cli.steps import say
 from tacit.protocol.debugging import DebugKind, DebugRequest, DebugSnippet, Diagnostic, Span, Turn
 from tacit.protocol.errors import BadRequest, NotFound, Refused
 from tacit.protocol.events import new_id
@@ -30,6 +31,10 @@ MOST_INPUT = 200_000
 MOST_TURNS = 200
 MOST_TURN = 100_000
 """Turns of a conversation, and characters of one: as in the contract. The oldest are forgotten."""
+DEADLINE: float = DebugRequest.model_fields["deadline_ms"].default / 1000
+"""Seconds that an answer may take, for whoever says nothing else."""
+
+Deadline = Annotated[float, typer.Option("--deadline", metavar="SECONDS", min=1, max=1800, help="How long an answer may take.")]
 
 
 @dataclass(slots=True)
@@ -48,7 +53,8 @@ class Subject:
     notes: list[str] = field(default_factory=list)
     """What a person should know: a file that may not be shown."""
 
-    def request(self, kind: DebugKind, session: str, turns: Sequence[Turn] = ()) -> DebugRequest:
+    def request(self, kind: DebugKind, session: str, turns: Sequence[Turn] = (), deadline: float = DEADLINE) -> DebugRequest:
+        """deadline: seconds."""
         return DebugRequest(
             kind=kind,
             request_id=new_id(),
@@ -64,12 +70,14 @@ class Subject:
             snippets=self.snippets,
             # The first and the last are the developer's.
             turns=tuple(turns[1 - MOST_TURNS :]),
+            deadline_ms=int(1000 * deadline),
         )
 
 
 def explain(
     where: Annotated[str, typer.Argument(metavar="[FILE:LINE]", help="What to explain; without it, what is piped in.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="The answer and the trace, for scripts.")] = False,
+    deadline: Deadline = DEADLINE,
 ) -> None:
     """What an error means and how to mend it: `some-command 2>&1 | tacit explain`, or a line of a file."""
     piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
@@ -81,7 +89,10 @@ def explain(
     if subject.trace.strip() and not where and _plain_trace(subject.trace) is None:
         subject.notes.append("No stack trace or compiler's error is recognised in this; the model is asked what it means.")
     _say_notes(subject)
-    answer, cut = asyncio.run(_answered(subject.request("explain", new_id()), aloud=not as_json))
+    if not as_json and not _watched():
+        say(f"Asking the model; its answer may take up to {deadline:g} s (`--deadline`).")
+    request = subject.request("explain", new_id(), deadline=deadline)
+    answer, cut = asyncio.run(_answered(request, aloud=not as_json))
     if as_json:
         typer.echo(json.dumps({"answer": answer, "cut": cut, "path": subject.path, "trace": _plain_trace(subject.trace)}))
 
@@ -89,6 +100,7 @@ def explain(
 def chat(
     where: Annotated[str, typer.Argument(metavar="[FILE[:LINE]]", help="What the conversation is about.")] = "",
     trace: Annotated[Path | None, typer.Option(help="A file with a stack trace or a tool's output.")] = None,
+    deadline: Deadline = DEADLINE,
 ) -> None:
     """A conversation about a file, a line of it, or a stack trace; an empty line or Ctrl-D ends it."""
     if trace is not None and not trace.is_file():
@@ -99,7 +111,7 @@ def chat(
     session, turns = new_id(), list[Turn]()
     while question := _question():
         turns.append(Turn(role="user", text=redact(question)[:MOST_TURN]))
-        answer, _ = asyncio.run(_answered(subject.request("chat", session, turns), aloud=True))
+        answer, _ = asyncio.run(_answered(subject.request("chat", session, turns, deadline), aloud=True))
         turns.append(Turn(role="assistant", text=redact(answer)[:MOST_TURN] or "(nothing)"))
 
 
@@ -121,7 +133,7 @@ async def _answered(request: DebugRequest, *, aloud: bool) -> tuple[str, str]:
     line."""
     from tacit.protocol.client import TacitClient
 
-    showing = aloud and sys.stderr.isatty() and sys.stdout.isatty()
+    showing = aloud and _watched()
     said, cut = "", ""
     async with TacitClient.of(Home.from_environment()) as client:
         stream = client.chat(request) if request.kind == "chat" else client.debug(request)
@@ -149,6 +161,11 @@ async def _answered(request: DebugRequest, *, aloud: bool) -> tuple[str, str]:
         if cut:
             print(cut, file=sys.stderr)
     return said, cut
+
+
+def _watched() -> bool:
+    """What is being done can be shown on a line that is written over again."""
+    return sys.stderr.isatty() and sys.stdout.isatty()
 
 
 def _status(text: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
+from tacit.cli.steps import Lines, say
+
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from tacit.learner.run import LearnOptions
     from tacit.protocol.adapters import CanaryInfo
     from tacit.protocol.client import TacitClient
 
@@ -70,7 +74,9 @@ def learn(
         reward_model=settings.reward_model,
     )
     give_way()
-    with _bars(quiet=as_json) as progress:
+    if not as_json:
+        say(_begun(options, project))
+    with _progress(quiet=as_json) as progress:
         outcome = _ask(lambda client: run_once(client, home, options, progress))
     if as_json:
         typer.echo(
@@ -253,11 +259,26 @@ def _ask(call: "Callable[[TacitClient], Awaitable[T]]") -> T:
     return asyncio.run(asked())
 
 
+def _begun(options: "LearnOptions", project: str) -> str:
+    """What is done now, and how long that may take."""
+    whose = f"project {project}" if project else f"the project in {Path.cwd()}"
+    if options.dry_run:
+        return f"Looking at what a run for {whose} would learn from."
+    return (
+        f"Learning from what is recorded of {whose} ({options.task}). Without a GPU this takes minutes for a few dozen "
+        "suggestions, for hundreds hours; `tacit status` tells how far it is, Ctrl-C ends it."
+    )
+
+
 @contextmanager
-def _bars(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """One bar per stage, on stderr; nothing when a program reads."""
+def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """On stderr: one bar per stage on a terminal, else a line for each that has ended; nothing when a program reads."""
     if quiet:
         yield lambda stage, done, total: None
+        return
+    if not sys.stderr.isatty():
+        with Lines() as lines:
+            yield lines
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn

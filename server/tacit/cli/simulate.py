@@ -1,13 +1,17 @@
 """`tacit simulate`: simulated developers over real later edits, arms and controls over several nights. Reads options, fetches the
 model, prints, writes the report; all the work is in the learner's `simulate` package."""
 
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tacit.cli.steps import say
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tacit.learner.simulate.edits import Change
     from tacit.learner.simulate.experiment import Experiment, Options
@@ -91,21 +95,37 @@ def simulate(
 
 
 def run(options: "Options", corpus: "dict[str, list[Change]]", folder: Path) -> "tuple[Experiment, Findings]":
-    """The experiment with a progress bar; after each seed the report is written anew."""
+    """The experiment, on a terminal with a progress bar, else with a line for each day or night that ends; after each seed the
+    report is written anew."""
     import asyncio
 
-    from tacit.cli.bench import progress_bar
     from tacit.cli.models import fetch_bar
     from tacit.learner.simulate.experiment import Experiment
     from tacit.server.models import resolve
 
     with fetch_bar(options.model) as (progress, notice):
         resolve(options.model, progress, notice)
-    with progress_bar() as advance:
-        experiment = Experiment(options, corpus, folder, advance)
+    say(
+        f"Simulating {options.nights} nights of {len(options.projects)} projects, {options.seeds} seeds, arms "
+        f"{', '.join(options.arms)}: hours without a GPU. What is done is kept in {folder}: the same command goes on there."
+    )
+    with _shown() as (advance, ended):
+        experiment = Experiment(options, corpus, folder, advance, ended)
         found = asyncio.run(experiment.run(lambda found, setup: _report(found, experiment, folder)))
     _report(found, experiment, folder)
     return experiment, found
+
+
+@contextmanager
+def _shown() -> "Iterator[tuple[Callable[[str, int, int], None], Callable[[str], None]]]":
+    """(what is called with how far it is, what is called with each day or night that is done)."""
+    from tacit.cli.bench import progress_bar
+
+    if sys.stderr.isatty():
+        with progress_bar() as advance:
+            yield advance, lambda what: None
+    else:
+        yield lambda stage, done, total: None, lambda what: say(f"{what}: done")
 
 
 def corpus_of(repositories: "Sequence[Path]", projects: "Sequence[str]") -> "dict[str, list[Change]]":

@@ -135,12 +135,21 @@ def _ending(changes: Sequence[Change]) -> str:
 class Experiment:
     """Use `run`; it may be called again in the same folder, by another process, after a kill."""
 
-    def __init__(self, options: Options, corpus: Mapping[str, Sequence[Change]], folder: Path, progress: Progress) -> None:
+    def __init__(
+        self,
+        options: Options,
+        corpus: Mapping[str, Sequence[Change]],
+        folder: Path,
+        progress: Progress,
+        ended: Callable[[str], None] = lambda what: None,
+    ) -> None:
+        """ended: called with the words for each day or night that is done and kept, from any thread."""
         options.check()
         self.options = options
         self.cells = Cells(folder)
         self.folder = folder
         self.progress = progress
+        self._ended = ended
         self.plans = plans(corpus, options)
         self.arms = arms(options.arms)
         self._stop = Event()
@@ -210,8 +219,10 @@ class Experiment:
         async with ServerProcess(self._home, self._settings()) as server:
             await self._learn_model(server)
             for name, sources in missing:
-                day = await self._type(server, plan, sources, name, self.options.desk, f"seed {plan.seed}, {_words(name)}, base")
+                title = f"seed {plan.seed}, {_words(name)}, base"
+                day = await self._type(server, plan, sources, name, self.options.desk, title)
                 write(self.cells.day(plan.seed, name), day.to_json())
+                self._ended(title)
 
     async def _type(
         self, server: ServerProcess, plan: SeedPlan, sources: Sequence[Source], day: int | str, desk: Desk, title: str
@@ -260,8 +271,10 @@ class Experiment:
         away = self.cells.read_day(self.cells.day(plan.seed, "unseen"))
         unseen = nights.samples(away.records) if away else []
         for count, (arm, night) in enumerate(missing):
-            self._step(f"seed {plan.seed}, {arm.name}, night {night}", count, len(missing))
+            title = f"seed {plan.seed}, {arm.name}, night {night}"
+            self._step(title, count, len(missing))
             self._night(plan.seed, arm, night, nights, samples, unseen)
+            self._ended(title)
 
     def _night(
         self, seed: int, arm: Arm, night: int, nights: Nights, days: Sequence[Sequence[Sample]], unseen: Sequence[Sample]
@@ -306,9 +319,11 @@ class Experiment:
                 await self._publish(server, plan, arm)
             desk = replace(self.options.desk, eagerness="balanced")
             sources = plan.days[plan.last - 1]
-            day = await self._type(server, plan, sources, plan.last, desk, f"seed {plan.seed}, day {plan.last} live, {name}")
+            title = f"seed {plan.seed}, day {plan.last} live, {name}"
+            day = await self._type(server, plan, sources, plan.last, desk, title)
         shutil.rmtree(home.cache, ignore_errors=True)
         write(self.cells.live(plan.seed, name), day.to_json())
+        self._ended(title)
 
     async def _hand_over(self, plan: SeedPlan, server: ServerProcess) -> None:
         """What was logged before the last day, as the product would have it here; and the show policy fitted on it."""

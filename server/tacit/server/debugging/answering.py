@@ -152,8 +152,8 @@ class DebugService:
         if drawing.finish == "deadline" and not drawing.text:
             # Not EngineUnavailable: that counts against an adapter that is being tried.
             raise Refused(
-                f"There was no answer within {request.deadline_ms / 1000:.0f} s: the engine is slow or busy.",
-                mend="Ask again, or about less; an editor's `debugDeadlineMs` gives it longer.",
+                f"There was no answer within {request.deadline_ms / 1000:g} s: the engine is slow or busy.",
+                mend="Ask again, or about less; `debugDeadlineMs` in an editor, `--deadline` in a terminal give it longer.",
             )
 
     async def _fix(self, work: _Work) -> AsyncGenerator[DebugChunk, None]:
@@ -405,7 +405,8 @@ def _done(work: _Work) -> Done:
 def _cut(work: _Work) -> str:
     match work.drawings[-1].finish if work.request.kind != "fix" else "eos":
         case "deadline":
-            return "It ends here because its time was over. Ask for the rest."
+            longest = work.request.deadline_ms / 1000
+            return f"It ends here because its time was over ({longest:g} s at most). Ask for the rest, or give it longer."
         case "length":
             return "It ends here because it is as long as an answer may be. Ask for the rest."
     return ""
