@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import typer
 from whole_gguf import whole_gguf
 
 from tacit.cli import doctor, exit_code, report
@@ -212,6 +213,28 @@ def test_doctor_runs_every_check_and_prints_json() -> None:
     )
     assert findings["packages"]["level"] == "ok"
     assert answer.returncode == int(any(finding["level"] == "fail" for finding in findings.values()))
+
+
+def test_doctor_says_each_finding_when_it_has_found_it(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+
+    def packages() -> list[doctor.Finding]:
+        said.append(capsys.readouterr().out)
+        return [doctor.Finding("packages", "fail", "none is here", "Install them.")]
+
+    monkeypatch.setattr(doctor, "packages", packages)
+    for as_json in (False, True):
+        with pytest.raises(typer.Exit) as left:
+            doctor.doctor(as_json)
+        assert left.value.exit_code == 1
+        out = capsys.readouterr().out
+        if as_json:
+            # One document, at the end.
+            assert said.pop() == "" and {"python", "packages", "home"} <= {one["check"] for one in json.loads(out)["findings"]}
+        else:
+            assert "python: " in said.pop() and "python: " not in out and "→ Install them." in out
 
 
 def test_doctor_says_what_a_machine_without_a_sandbox_does_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

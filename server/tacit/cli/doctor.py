@@ -1,6 +1,6 @@
 """`tacit doctor`: what is wrong with this installation and how to mend it. Looks, and writes only one probe file in the home.
 
-Each check is a function that returns Findings; `doctor` prints them all, whatever the earlier ones found.
+Each check is a function that returns Findings; `doctor` prints each as it comes, whatever the earlier ones found.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,25 +66,34 @@ class Finding:
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Say what is wrong and how to mend it. Exit code 1 if anything fails; warnings do not count."""
-    findings = examine()
+    found = []
+    for finding in examine():
+        found.append(finding)
+        if not as_json:
+            _say(finding)
     if as_json:
-        typer.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2))
-    else:
-        colours = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
-        for finding in findings:
-            typer.echo(f"{typer.style(finding.level.ljust(4), fg=colours[finding.level])}  {finding.check}: {finding.message}")
-            if finding.mend:
-                typer.echo(f"      → {finding.mend}")
-    raise typer.Exit(1 if any(finding.level == "fail" for finding in findings) else 0)
+        typer.echo(json.dumps({"findings": [asdict(finding) for finding in found]}, indent=2))
+    raise typer.Exit(1 if any(finding.level == "fail" for finding in found) else 0)
 
 
-def examine() -> list[Finding]:
-    """Every check, in the order in which a person would mend them."""
-    findings = [*_python(), *packages(), *_sqlite(sqlite3.sqlite_version), *check_sandbox()]
+def _say(finding: Finding) -> None:
+    colours = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
+    typer.echo(f"{typer.style(finding.level.ljust(4), fg=colours[finding.level])}  {finding.check}: {finding.message}")
+    if finding.mend:
+        typer.echo(f"      → {finding.mend}")
+
+
+def examine() -> Iterator[Finding]:
+    """Every check, in the order in which a person would mend them; each finding as soon as it is there."""
+    yield from _python()
+    yield from packages()
+    yield from _sqlite(sqlite3.sqlite_version)
+    yield from check_sandbox()
     try:
         home = Home.from_environment()
     except SettingError as error:
-        return [*findings, Finding("home", "fail", error.message, error.mend)]
+        yield Finding("home", "fail", error.message, error.mend)
+        return
     checks: tuple[Callable[[Home], list[Finding]], ...] = (
         check_home,
         check_socket,
@@ -98,12 +107,12 @@ def examine() -> list[Finding]:
     )
     for check in checks:
         try:
-            findings += check(home)
+            yield from check(home)
         except (OSError, TacitError) as error:
             mend = error.mend if isinstance(error, TacitError) else "Mend the permissions of that path."
             said = error.message if isinstance(error, TacitError) else str(error)
-            findings.append(Finding(check.__name__.removeprefix("check_"), "fail", said, mend))
-    return [*findings, *editors()]
+            yield Finding(check.__name__.removeprefix("check_"), "fail", said, mend)
+    yield from editors()
 
 
 def _python() -> list[Finding]:
