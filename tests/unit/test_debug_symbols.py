@@ -249,7 +249,8 @@ async def test_a_compiler_that_lies_in_the_workspace_is_not_started(workspace: P
 async def test_go_judges_names_imports_and_attributes(workspace: Path) -> None:
     if go_names.program() is None:
         pytest.skip("there is no Go here")
-    assert (await checked(workspace, "go", SUM["go"], "sum -= price(value)")).result == "passed"
+    right = await checked(workspace, "go", SUM["go"], "sum -= price(value)")
+    assert right.result == "passed" and right.note.startswith("go finds"), right.note
     wrong = await checked(workspace, "go", SUM["go"], "sum += strings.Cuont(invented)")
-    assert wrong.result == "failed" and "Cuont" in wrong.note and "invented" in wrong.note
+    assert wrong.result == "failed" and "Cuont" in wrong.note and "invented" in wrong.note, wrong.note
     assert (await checked(workspace, "go", '"strings"', '"strings"\nimport "net/htttp"')).result == "failed"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tacit.bench import debug_tasks, judging
+from tacit.bench import debug_tasks, go_programs, judging
+from tacit.bench.debug_names import unresolved
 from tacit.bench.debug_tasks import PACK, QUIXBUGS, judge, load, pack_task, quixbugs_task, sound
 from tacit.learner import sandbox
 
@@ -28,6 +29,17 @@ SCRIPT: dict[str, Any] = {
     "fixed": "\nconst halfUp = (x) => {\n  return Math.ceil(x / 2);\n}\n\n",
     "test": "const testHalfUp = () => {\n  console.assert(halfUp(3) === 2)\n}\ntestHalfUp()\n",
 }
+GO: dict[str, Any] = {
+    "id": "Go/7",
+    "language": "go",
+    "prompt": 'import (\n    "math"\n)\n\n// Half of x, rounded up.\nfunc HalfUp(x float64) float64 {\n',
+    "buggy_solution": "    return math.Floor(x / 2)\n}\n\n",
+    "canonical_solution": "    return math.Ceil(x / 2)\n}\n\n",
+    "test": (
+        "func TestHalfUp(t *testing.T) {\n    assert := assert.New(t)\n    assert.Equal(2.0, HalfUp(3))\n"
+        '    assert.Equal(true, math.Abs(HalfUp(4)-2) < 1e-6)\n    assert.Equal([]string{}, strings.Fields(""))\n}\n\n'
+    ),
+}
 QUIX: dict[str, Any] = {
     "id": "py/last",
     "language": "python",
@@ -43,10 +55,10 @@ QUIX: dict[str, Any] = {
 
 
 def test_the_file_is_documented_and_nothing_shown_holds_the_answer() -> None:
-    for row, language in ((PYTHON, "python"), (SCRIPT, "javascript")):
+    for row, language in ((PYTHON, "python"), (SCRIPT, "javascript"), (GO, "go")):
         task = pack_task(row, language)
-        assert "rounded up" in task.text and "floor" in task.text and "ceil" in task.reference
-        assert not any("ceil" in text for text in (task.text, *task.others.values()))
+        assert "rounded up" in task.text and "floor" in task.text.lower() and "ceil" in task.reference.lower()
+        assert not any("ceil" in text.lower() for text in (task.text, *task.others.values()))
         assert task.test_path in task.others and task.path not in task.others
 
 
@@ -63,7 +75,7 @@ def test_cases_that_take_minutes_are_no_cases() -> None:
 
 def test_languages_take_turns_and_what_is_missing_is_said(tmp_path: Path) -> None:
     with gzip.open(tmp_path / PACK, "wt", encoding="utf-8") as file:
-        for row in [{**PYTHON, "id": f"Python/{number}"} for number in range(3)] + [SCRIPT, {**SCRIPT, "language": "go"}]:
+        for row in [{**PYTHON, "id": f"Python/{number}"} for number in range(3)] + [SCRIPT, {**SCRIPT, "language": "php"}]:
             file.write(json.dumps(row) + "\n")
     tasks, absent = load(tmp_path)
     assert {task.language for task in tasks[:2]} == {"python", "javascript"} and len(tasks) == 4
@@ -104,3 +116,28 @@ def test_javascript_says_which_assertion_failed() -> None:
         pytest.skip(sandbox.missing() or "node is not installed")
     found = sound(pack_task(SCRIPT, "javascript"))
     assert found.why == "" and "console.assert(halfUp(3) === 2)" in found.output
+
+
+def test_go_runs_the_datas_tests_without_the_module_that_they_name() -> None:
+    if sandbox.missing() or not judging.can_run("go"):
+        pytest.skip(sandbox.missing() or "Go is not installed")
+    task = pack_task(GO, "go")
+    found = sound(task)
+    assert found.why == "", judge(task, task.reference).output
+    assert "solution_test.go:" in found.output and "not equal: expected 2, actual 1" in found.output
+    # As there, an int is no float.
+    other = replace(task, others=pack_task({**GO, "test": GO["test"].replace("2.0, ", "2, ")}, "go").others)
+    assert "expected 2, actual 2" in judge(other, task.reference).output
+    unknown = judge(task, task.text.replace("Floor(x", "Rnd(half(x)"))
+    assert not unknown.passed
+    assert unresolved("go", unknown.output, task.path) == ["undefined: math.Rnd", "undefined: half"]
+
+
+def test_go_programs_import_what_they_use() -> None:
+    bare = pack_task({**GO, "prompt": GO["prompt"].partition(")\n\n")[2]}, "go")
+    assert all(text.startswith('package solution\n\nimport "math"\n//') for text in (bare.text, bare.reference))
+    assert pack_task(GO, "go").text.count("import") == 1
+    assert go_programs.imports('import (\n\t"math"\n)\nvar x = math.Pi + rand.Float64() + x.rand.Y + words.Z') == (
+        'import "math/rand"\n'
+    )
+    assert judging.LANGUAGES["go"].prepare("func f() string { return fmt.Sprint(1) }").count('import "fmt"\n') == 1

@@ -66,6 +66,7 @@ def test_samples_are_the_seeds_and_spread_over_problems(tmp_path: Path) -> None:
         ("javascript", "console.assert(1 === 1)", "console.assert(1 === 2)"),
         ("java", "public class Main { public static void main(String[] a) {} }", "public class Main { int x = ; }"),
         ("cpp", "int main() { return 0; }", "int main() { return 1; }"),
+        ("go", *(f"func f() int {{ return {n} }}\nfunc TestF(t *testing.T) {{ assert.New(t).Equal(1, f()) }}" for n in (1, 2))),
         ("rust", "use md5;\nfn main() {}\n#[test]\nfn t() { assert!(true) }", "fn main() {}\n#[test]\nfn t() { assert!(false) }"),
     ],
 )

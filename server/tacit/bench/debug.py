@@ -31,7 +31,7 @@ from tacit.protocol.home import Home
 from tacit.server.engine.embedded import EmbeddedEngine
 from tacit.server.settings import Settings
 
-NAMES: Final = {"python": "Python", "javascript": "JavaScript", "java": "Java", "cpp": "C++", "rust": "Rust"}
+NAMES: Final = {"python": "Python", "javascript": "JavaScript", "java": "Java", "cpp": "C++", "rust": "Rust", "go": "Go"}
 QUICK: Final = ("python", "javascript")
 FILE: Final = "answers.jsonl"
 

@@ -35,6 +35,11 @@ _JAVA: Final = re.compile(
 _RUST: Final = re.compile(
     r"^error\[E0(?:405|412|422|423|425|432|433|531|574|576|599|609)\]: (?P<message>.*)\n\s+--> (?P<file>[^:\n]+):", re.MULTILINE
 )
+_GO: Final = re.compile(
+    r"^(?:\./)?(?P<file>[^:\n]+\.go):\d+:\d+: "
+    r"(?P<message>undefined: \S+|\S+ undefined \(.*|unknown field .*|package \S+ is not in .*)$",
+    re.MULTILINE,
+)
 _SCRIPT: Final = re.compile(
     r"^(?:ReferenceError: (?P<name>\S+) is not defined|TypeError: (?P<call>\S+) is not a (?:function|constructor)"
     r"|Error: Cannot find module '(?P<module>[^']+)')(?:\n.*)*?\n\s+at .*?(?P<file>[\w.]+):\d+:\d+\)?",
@@ -63,7 +68,7 @@ def invented(task: Task, text: str, output: str, before: str) -> list[str]:
 
 def unresolved(language: str, output: str, path: str) -> list[str]:
     """What a compiler, or Node, says that `path` names and nothing defines, each once."""
-    pattern = {"cpp": _CPP, "java": _JAVA, "rust": _RUST, "javascript": _SCRIPT}[language]
+    pattern = {"cpp": _CPP, "java": _JAVA, "rust": _RUST, "go": _GO, "javascript": _SCRIPT}[language]
     found: list[str] = []
     for match in pattern.finditer(output):
         said: Mapping[str, str | None] = match.groupdict()

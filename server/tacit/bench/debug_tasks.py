@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tacit.bench import judging
+from tacit.bench import go_programs, judging
 from tacit.learner import sandbox
 
 QUIXBUGS, PACK = "quixbugs.jsonl.gz", "humanevalpack_fix.jsonl.gz"
-LANGUAGES: Final = ("python", "javascript", "java", "cpp", "rust")
-"""LSP ids of those that can be judged. Go's tests in the data need a module that is fetched."""
+LANGUAGES: Final = ("python", "javascript", "java", "cpp", "rust", "go")
+"""LSP ids of those that can be judged."""
 CPU_SECONDS, WALL_SECONDS = 30, 600.0
 """Of each process; of all steps. A busy machine is not a wrong answer."""
 TEST_SECONDS = 5
@@ -32,13 +32,14 @@ MEMORY: Final = 2 << 30
 
 Half = Literal["first", "second"]
 
-_PACK_NAMES: Final = {"python": "python", "js": "javascript", "java": "java", "cpp": "cpp", "rust": "rust"}
+_PACK_NAMES: Final = {"python": "python", "js": "javascript", "java": "java", "cpp": "cpp", "rust": "rust", "go": "go"}
 _FILES: Final = {
     "python": ("solution.py", "test_solution.py"),
     "javascript": ("solution.js", "test_solution.js"),
     "java": ("Solution.java", "Main.java"),
     "cpp": ("solution.cpp", "test_solution.cpp"),
     "rust": ("solution.rs", "test_solution.rs"),
+    "go": ("solution.go", "solution_test.go"),
 }
 """The file with the bug, and the test's."""
 
@@ -147,7 +148,7 @@ def sound(task: Task) -> Sound:
 def pack_task(row: Mapping[str, Any], language: str) -> Task:
     """One row of HumanEvalPack-Fix, documented."""
     path, test_path = _FILES[language]
-    if language in ("python", "java"):
+    if language in ("python", "java", "go"):
         text, reference = row["prompt"] + row["buggy_solution"], row["prompt"] + row["canonical_solution"]
     else:
         comment = _comment(row["prompt"])
@@ -157,10 +158,14 @@ def pack_task(row: Mapping[str, Any], language: str) -> Task:
     if language == "javascript":
         exports = f"\nmodule.exports = {{ {', '.join(_script_names(reference))} }};\n"
         text, reference = text + exports, reference + exports
-    test = _test_of(language, path, row["test"].strip("\n") + "\n", reference)
+    if language == "go":
+        # Of some rows the imports are missing.
+        head = f"package solution\n\n{go_programs.imports(reference)}"
+        text, reference = (f"{head}{one.strip()}\n" for one in (text, reference))
+    test = row["test"].strip("\n") + "\n"
+    files = go_programs.test_files(test) if language == "go" else {test_path: _test_of(language, path, test, reference)}
     number = row["id"].partition("/")[2]
-    name = f"HumanEvalPack/{row['id']}"
-    return Task(name, f"HumanEval/{number}", language, path, text, reference, test_path, {test_path: test})
+    return Task(f"HumanEvalPack/{row['id']}", f"HumanEval/{number}", language, path, text, reference, test_path, files)
 
 
 def _test_of(language: str, path: str, test: str, reference: str) -> str:
@@ -191,6 +196,9 @@ def _steps(language: str, test_path: str) -> tuple[tuple[str, ...], ...]:
     if language == "java":
         compiler, *rest = judging.LANGUAGES["java"].steps
         return ((*compiler[:-1], _FILES["java"][1], _FILES["java"][0]), *rest)
+    if language == "go":
+        (test,) = judging.LANGUAGES["go"].steps
+        return ((*test[:-1], "."),)
     return tuple(
         tuple(test_path if part == judging.LANGUAGES[language].file else part for part in step)
         for step in judging.LANGUAGES[language].steps

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Final
 
+from tacit.bench import go_programs
 from tacit.learner import sandbox
 from tacit.protocol.errors import Refused
 
@@ -107,8 +108,14 @@ LANGUAGES: Final = {
         "fn main() {}",
         without_crates,
     ),
+    "go": Language(
+        "main_test.go",
+        (("go", "test", "-count=1", "-vet=off", "-p=2", "main_test.go"),),
+        "func TestRight(t *testing.T) {}",
+        go_programs.whole,
+        addresses=-1,
+    ),
 }
-"""Go's tests in the data need a module that is fetched: its programs are not run."""
 
 
 @cache

@@ -23,7 +23,7 @@ FIND_SECONDS: Final = 20.0
 _LINE: Final = re.compile(r"^(?P<file>[^:\n]+\.go):(?P<line>\d+):(?:\d+:)? (?P<message>.*)$", re.MULTILINE)
 _UNRESOLVED: Final = re.compile(
     r"^undefined: |undefined \(|no required module provides|is not in std|cannot find (?:package|module)|unknown field"
-    r"|not exported by|imported and not used as|could not import"
+    r"|not exported by|imported (?:and|but) not used as|could not import"
 )
 _NOT_LOADED: Final = re.compile(r"no required module provides|is not in std|cannot find (?:package|module)|missing go\.sum entry")
 
@@ -59,10 +59,11 @@ async def said_of(texts: Sequence[str], path: str, workspace: str) -> list[tuple
     if path.endswith("_test.go"):
         return "`go` compiles a test only to run it, and nothing of the workspace is run."
     go, places = started
-    return await said_by("go", lambda shadow: _command(go, places, shadow), _reading, texts, path, workspace)
+    return await said_by("go", lambda _: _command(go, places), _reading, texts, path, workspace, beside=True)
 
 
-def _command(go: str, places: dict[str, str], shadow: Shadow) -> list[str]:
+def _command(go: str, places: dict[str, str]) -> list[str]:
+    """Of the package that is in the folder where it runs."""
     settings = {
         **places,
         # Nothing of the workspace's or the user's own flags: they may name programs.
@@ -75,12 +76,13 @@ def _command(go: str, places: dict[str, str], shadow: Shadow) -> list[str]:
     }
     given = [f"{name}={value}" for name, value in settings.items()]
     # -e: all of the errors.
-    return ["env", *given, go, "-C", str(shadow.file.parent), "list", "-export", "-gcflags=-e", "-f", "{{.Name}}", "."]
+    return ["env", *given, go, "list", "-export", "-gcflags=-e", "-f", "{{.Name}}", "."]
 
 
 def _reading(ran: Ran, shadow: Shadow) -> tuple[Said, ...] | str | None:
     found = list(_LINE.finditer(ran.errors))
-    if ran.code not in (0, 1) or (ran.code == 1 and not found):
+    # 2: older ones, where it does not compile.
+    if ran.code not in (0, 1, 2) or (ran.code and not found):
         return None
     said = []
     for match in found:

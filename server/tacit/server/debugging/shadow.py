@@ -58,8 +58,10 @@ class Shadow:
     async def write(self, text: str) -> None:
         await asyncio.to_thread(self.file.write_text, text, encoding="utf-8", errors="replace", newline="")
 
-    async def run(self, command: Sequence[str]) -> Ran | None:
-        """A tool that runs in the folder until it ends; None: it had not ended after SECONDS. OSError: it cannot start.
+    async def run(self, command: Sequence[str], *, beside: bool = False) -> Ran | None:
+        """A tool that runs until it ends; None: it had not ended after SECONDS. OSError: it cannot start.
+
+        It runs in the workspace's folder; beside: in the one that the file is in.
 
         However it ends, nothing that it started is left.
         """
@@ -70,7 +72,7 @@ class Shadow:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            cwd=self.folder,
+            cwd=self.file.parent if beside else self.folder,
             env={"PATH": os.environ.get("PATH", ""), "HOME": str(self.scratch), "NO_COLOR": "1", "LC_ALL": "C.UTF-8"},
             start_new_session=True,
         )

@@ -17,11 +17,14 @@ async def said_by(
     texts: Sequence[str],
     path: str,
     workspace: str,
+    *,
+    beside: bool = False,
 ) -> list[tuple[Said, ...]] | str:
     """What the tool says of each text if it is the workspace's file; or a sentence that says why it cannot tell.
 
     path: relative to the workspace, forward slashes. workspace: absolute; empty or not there: the file is checked by itself.
-    command: made in the shadow once the text is written; a sentence: it cannot be asked there.
+    command: made in the shadow once the text is written; a sentence: it cannot be asked there. beside: it runs in the folder that
+    the file is in.
     """
     found = []
     try:
@@ -31,7 +34,7 @@ async def said_by(
                 line = command(shadow)
                 if isinstance(line, str):
                     return line
-                answer = await shadow.run(line)
+                answer = await shadow.run(line, beside=beside)
                 if answer is None:
                     return f"`{name}` had not answered after {SECONDS:.0f} s, so names could not be checked."
                 said = reading(answer, shadow)
