@@ -152,10 +152,9 @@ def wheel_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...
 
 
 @pytest.fixture
-def boxed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The sandbox, and tests in it that may take their time, however busy the machine is."""
+def boxed() -> Iterator[None]:
+    """The sandbox."""
     from bubblewrap_here import bubblewrap
 
-    monkeypatch.setattr("tacit.server.debugging.running.SLOWER", 300.0)
     with bubblewrap():
         yield

@@ -7,7 +7,6 @@ from tacit.server.debugging.inside import COPY
 SAID: Final = """
 import re
 
-began = time.monotonic()
 passed, failed = [], []
 environment = {
     "PATH": os.path.dirname(told["program"]) + ":/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LC_ALL": "C.UTF-8",
@@ -21,12 +20,9 @@ def said(command):
                 command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, cwd=root,
                 env=environment,
             )
-            tests.wait(max(1, told["seconds"] - (time.monotonic() - began)))
-        except subprocess.TimeoutExpired:
-            os.killpg(tests.pid, signal.SIGKILL)
-            say(late=True)
         except OSError as error:
             say(problem="its tool cannot be started: " + str(error.strerror))
+        wait(tests)
     with open(result, encoding="utf-8", errors="replace") as file:
         return tests.returncode, file.read(8_000_000)
 """
@@ -66,7 +62,7 @@ for manifest in told["files"]:
         if re.search(r"no matching package|to retry without|attempting to make an HTTP|can't checkout", text):
             say(problem="cargo has not fetched all crates that they need (`cargo fetch` does)")
         failed.append(told["path"])
-say(passed=passed, failed=failed, seconds=time.monotonic() - began, readable=True)
+say(passed=passed, failed=failed, seconds=spent(), readable=True)
 """
 """All tests of a package: they are built together, and which of them reach a function only running them tells."""
 
@@ -97,7 +93,7 @@ for folder, files in packages.items():
         (passed if event["Action"] == "pass" else failed).append(file + "::" + name)
     if code and len(passed) + len(failed) == begun:
         failed += files
-say(passed=passed, failed=failed, seconds=time.monotonic() - began, readable=True)
+say(passed=passed, failed=failed, seconds=spent(), readable=True)
 """
 
 CPP: Final = f"""{COPY}{SAID}
@@ -109,7 +105,7 @@ if told["files"] == ["CMakeLists.txt"]:
     if said([told["cmake"], "-S", root, "-B", "/tmp/build"])[0]:
         say(problem="CMake could not set it up, perhaps for want of the network")
     if said([told["cmake"], "--build", "/tmp/build", "-j", "2"])[0]:
-        say(passed=[], failed=[told["path"]], seconds=time.monotonic() - began, readable=True)
+        say(passed=[], failed=[told["path"]], seconds=spent(), readable=True)
     said([told["ctest"], "--test-dir", "/tmp/build", "--output-junit", "/tmp/tests.xml"])
     for case in tree.parse("/tmp/tests.xml").iter("testcase"):
         if case.get("status") in ("run", "fail"):
@@ -128,6 +124,6 @@ else:
             failed.append(file)
         else:
             (failed if said(["/tmp/program"])[0] else passed).append(file)
-say(passed=passed, failed=failed, seconds=time.monotonic() - began, readable=True)
+say(passed=passed, failed=failed, seconds=spent(), readable=True)
 """
 """CMake's project with its tests; else each file that includes the changed one is a program, which passes if it ends well."""

@@ -215,6 +215,6 @@ for file in ready:
         (failed if said([*run, class_of[file]])[0] else passed).append(file)
 if not passed and not failed and (missing or problem):
     say(problem=(missing or problem) + " is neither in the workspace nor among what Maven or Gradle has fetched")
-say(passed=passed, failed=failed, seconds=time.monotonic() - began, readable=True)
+say(passed=passed, failed=failed, seconds=spent(), readable=True)
 """
 """A test that lacks a package which is not here is left out. One without JUnit is a program: it passes if it ends well."""

@@ -50,7 +50,7 @@ class Toolchain:
     """The program that runs the tests."""
     room: int = ROOM
     seconds: float = 60.0
-    """For one run of the tests, what has to be built for it included."""
+    """That one run of the tests may take, what has to be built for it included; not what it waits for on a busy machine."""
 
 
 def python_of(root: Path) -> tuple[str, list[str]]:
