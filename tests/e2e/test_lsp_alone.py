@@ -12,7 +12,9 @@ import pytest
 from lsprotocol import converters, types
 
 from tacit.learner.simulate.editor import Editor, LspError
+from tacit.protocol.folders import folder_of
 from tacit.protocol.home import Home
+from tacit.protocol.project import project_of
 
 ALONE = {"startServer": False, "learning": "off"}
 
@@ -190,6 +192,7 @@ async def test_no_text_is_recorded_during_a_pause(home: Home, tmp_path: Path, ho
             # The record begins when the language server knows the project, which takes a git process.
             while "opened" not in recorded():
                 await asyncio.sleep(0.05)
+        assert folder_of(home, project_of(tmp_path)) == str(tmp_path.resolve())
         editor.change(document, 0, 0, "earlier ")
         await stop(True)
         editor.change(document, 0, 0, "meanwhile ")

@@ -112,7 +112,7 @@ async def test_without_recording_it_completes_and_keeps_nothing(server: ServerPr
             end = editor.accept(document, item)
             editor.change(document, end, end, "!")
             editor.save(document)
-    assert not server.home.outbox.exists()
+    assert not server.home.outbox.exists() and not server.home.projects.exists()
     status = await server.client.status()
     assert status.events == 0
 

@@ -21,6 +21,7 @@ from tacit.cli.forget import _empty_refused
 from tacit.protocol.adapters import RunRequest
 from tacit.protocol.errors import BadRequest, Conflict, StorageFull
 from tacit.protocol.events import Event, Settled, Suggested, TextSnapshot, new_id
+from tacit.protocol.folders import folder_of, identified
 from tacit.protocol.forgetting import ForgetRequest, Forgotten
 from tacit.protocol.home import Home
 from tacit.protocol.remote import checked, outbox_of, remote_of
@@ -397,3 +398,34 @@ def test_what_a_team_refused_goes_and_what_waits_is_said(home: Home, monkeypatch
     told = CliRunner().invoke(build(["forget"]), ["forget", "--all", "--yes"])
     assert told.exit_code == 0 and "3 events still wait" in told.output
     assert not (team / "s.refused").exists() and (team / "s-000001.jsonl").exists()
+
+
+def test_a_project_is_shown_with_its_folder_and_that_goes_with_it(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(monkeypatch)
+    shop, other = (identified(home, tmp_path / name, recorded=True) for name in ("shop\x1b[2J", "other"))
+    silent = identified(home, tmp_path / "silent", recorded=False)
+    assert folder_of(home, silent) == "" and folder_of(home, other) == str(tmp_path / "other")
+
+    def said(*words: str, answer: str = "y\n") -> str:
+        return CliRunner().invoke(build(["forget"]), ["forget", *words], input=answer).output
+
+    where = f"project {shop} (in {tmp_path}/shop\\u{{1b}}[2J)"
+    assert f"everything recorded of {where}, and" in said("--project", shop, answer="n\n")
+    assert "Erased of " + where in said("--project", shop, "--since", "2026-01-01")
+    # What is left of it is still somebody's.
+    assert folder_of(home, shop) and "Erased of " + where in said("--project", shop, "--yes")
+    assert folder_of(home, shop) == "" and folder_of(home, other) != ""
+    assert f"project {silent}, and" in said("--project", silent)
+    assert "Erased of all projects: " in said("--all")
+    assert not home.projects.exists() and len(asked.requests) == 4
+
+
+def test_a_folder_list_that_cannot_be_read_or_written_stops_nothing(home: Home, tmp_path: Path) -> None:
+    home.projects.write_text("[1]")
+    project = identified(home, tmp_path, recorded=True)
+    assert json.loads(home.projects.read_text()) == {project: str(tmp_path)}
+    home.projects.unlink()
+    home.projects.mkdir()
+    assert identified(home, tmp_path, recorded=True) == project and folder_of(home, project) == ""

@@ -40,6 +40,7 @@ from tacit.lsp.settings import Settings, read
 from tacit.lsp.show_policy import ShowPolicy
 from tacit.lsp.status import Status
 from tacit.lsp.workspace import Folder, Place, Workspace
+from tacit.protocol.folders import identified
 from tacit.protocol.home import Home
 from tacit.protocol.remote import outbox_of
 
@@ -61,6 +62,7 @@ class Session:
     def __init__(self, lsp: Server, home: Home, params: types.InitializeParams) -> None:
         session_id = uuid.uuid4().hex
         self._lsp = lsp
+        self._home = home
         self._clock = SessionClock()
         self._settings = Settings()
         self._documents: dict[str, Document] = {}
@@ -198,10 +200,8 @@ class Session:
         self._background(self._find_projects([folder for folder in self._workspace.folders if folder not in before]))
 
     async def _find_projects(self, folders: Sequence[Folder]) -> None:
-        from tacit.protocol.project import project_of
-
         for folder in folders:
-            folder.project = await asyncio.to_thread(project_of, folder.root)
+            folder.project = await asyncio.to_thread(identified, self._home, folder.root, recorded=self._consent.recorded(folder))
         self._journal.review()
 
     def _refusal(self, uri: str) -> tuple[Place, str]:

@@ -1,7 +1,7 @@
 """`tacit forget`: erase what is recorded of a project, of a time or altogether, and what was learned from it. Asks first.
 
-Talks to this machine's own server; empties what no server took from the outboxes, a team's included. Events that wait there are
-delivered first, or turned away by the server when they come: how many do is said.
+Talks to this machine's own server; forgets where a project is that goes whole; empties what no server took from the outboxes, a
+team's included. Events that wait there are delivered first, or turned away by the server when they come: how many do is said.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import typer
 
 from tacit.cli.replay import parsed_time
 from tacit.protocol.errors import BadRequest
+from tacit.protocol.plain_text import visible
 
 if TYPE_CHECKING:
     from tacit.protocol.forgetting import ForgetRequest, Forgotten
@@ -35,6 +36,7 @@ def forget(
     It cannot be undone. Files of your projects are not touched.
     """
     from tacit.lsp.outbox import events_in
+    from tacit.protocol.folders import drop, folder_of
     from tacit.protocol.forgetting import ForgetRequest
     from tacit.protocol.home import Home
     from tacit.protocol.project import project_of
@@ -52,10 +54,13 @@ def forget(
         until=parsed_time(until, now) if until else None,
     )
     home = Home.from_environment()
-    if not yes and not _sure(f"Erase {_what(asked, here=not project)}? It cannot be undone."):
+    whose = _whose(asked.project, Path.cwd() if not project else folder_of(home, asked.project))
+    if not yes and not _sure(f"Erase {_what(asked, whose)}? It cannot be undone."):
         typer.echo("Nothing was erased. (`--yes` erases without the question, for scripts.)", err=True)
         raise typer.Exit(1)
     found = asyncio.run(_forget(home.socket, asked))
+    if asked.user is None and asked.since is None and asked.until is None:
+        drop(home, asked.project)
     teams = [folder for folder in home.outbox.glob("team-*") if folder.is_dir()]
     refused = _empty_refused(home.outbox)
     # Of living sessions' own server they are on their way.
@@ -63,7 +68,7 @@ def forget(
     if as_json:
         typer.echo(found.model_dump_json())
         return
-    _tell(found, refused)
+    _tell(found, whose, refused)
     if waiting:
         typer.echo(
             f"{waiting:,} events still wait in {home.outbox} for their server: this machine's own will turn away what is "
@@ -83,9 +88,15 @@ def _sure(question: str) -> bool:
         return False
 
 
-def _what(asked: "ForgetRequest", *, here: bool) -> str:
+def _whose(project: str, folder: Path | str) -> str:
+    """In words. folder: of the project on this machine; empty: nobody knows."""
+    if not project:
+        return "all projects"
+    return f"project {project}{f' (in {visible(str(folder))})' if folder else ''}"
+
+
+def _what(asked: "ForgetRequest", whose: str) -> str:
     """In words, for the question."""
-    whose = f"project {asked.project}{f' (in {Path.cwd()})' if here else ''}" if asked.project else "all projects"
     words = f"everything recorded of {whose}"
     if asked.user is not None:
         words += f" by {asked.user}"
@@ -110,9 +121,10 @@ def _empty_refused(outbox: Path) -> int:
     return len(found)
 
 
-def _tell(found: "Forgotten", refused: int) -> None:
+def _tell(found: "Forgotten", whose: str, refused: int) -> None:
     typer.echo(
-        f"Erased: {found.suggestions} suggestions, {found.texts} pieces of the record of texts, {found.events} events in all."
+        f"Erased of {whose}: {found.suggestions} suggestions, {found.texts} pieces of the record of texts, "
+        f"{found.events} events in all."
     )
     for name in found.removed:
         served = "served or was tried, and " if name in found.withdrawn else ""

@@ -43,6 +43,11 @@ class Home:
         return self.root / "tacit.db"
 
     @property
+    def projects(self) -> Path:
+        """Folders of recorded projects on this machine, JSON: `folders` reads it for people."""
+        return self.root / "projects.json"
+
+    @property
     def remote(self) -> Path:
         """The team's server that this home is connected to, and the token for it, JSON."""
         return self.root / "remote.json"
