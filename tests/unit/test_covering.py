@@ -38,11 +38,33 @@ def test_a_test_covers_what_it_is_called_like_what_it_imports_and_where_it_faile
         ("src/b.test.ts", "import { total } from './cart.js'\n", True),
         ("src/b.test.ts", "import { total } from './carts'\n", False),
         ("src/b.ts", "import { total } from './cart'\n", False),
+        ("src/cart_test.ts", "", True),
+        ("src/test-cart.js", "", True),
+        ("src/test_b.js", "const { total } = require('./cart.js');\n", True),
+        ("test.js", "const { total } = require('./src/cart.js');\n", True),
+        ("src/latest.js", "const { total } = require('./cart.js');\n", False),
         ("tests/test_cart.py", "import cart\n", False),
     ],
 )
 def test_scripts_are_covered_by_scripts(name: str, text: str, covers: bool) -> None:
     assert covering("src/cart.ts", [name, "src/cart.ts"], {name: text}.get, "") == [name] * covers
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "covers"),
+    [
+        ("test_cart.rs", 'include!("src/cart.rs");\n#[test]\nfn of_none() {}\n', True),
+        ("src/main.rs", "mod cart;\n#[test]\nfn of_none() {}\n", True),
+        ("tests/all.rs", '#[path = "../src/cart.rs"]\nmod cart;\n#[test]\nfn of_none() {}\n', True),
+        ("src/cart.rs", "#[cfg(test)]\nmod tests {\n    #[test]\n    fn of_none() {}\n}\n", True),
+        ("src/cart.rs", "fn total() {}\n", False),
+        ("src/main.rs", "mod cart;\nfn main() {}\n", False),
+        ("src/main.rs", "mod carts;\n#[test]\nfn of_none() {}\n", False),
+        ("Cargo.toml", "", True),
+    ],
+)
+def test_without_a_package_what_has_a_rust_file_in_it_covers_it(name: str, text: str, covers: bool) -> None:
+    assert covering("src/cart.rs", dict.fromkeys([name, "src/cart.rs"]), {name: text}.get, "") == [name] * covers
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,20 @@ async def test_scripts_are_checked_by_node(shop: Path) -> None:
     assert broken.note == "It breaks 1 test that passed before: `cart.test.js`.", broken.note
 
 
+@pytest.mark.usefixtures("boxed")
+async def test_a_script_that_only_asserts_is_a_test(shop: Path) -> None:
+    if not node_of(shop)[0]:
+        pytest.skip("Node is not installed")
+    cart = "exports.total = (values) => values.reduce((sum, value) => sum + value, 1);\n"
+    (shop / "cart.js").write_text(cart)
+    (shop / "test_all.js").write_text(
+        "const { total } = require('./cart.js');\nrequire('node:assert').equal(total([]), 0);\n"
+    )
+    other = {"language": "javascript", "path": "cart.js", "text": cart}
+    mended = await CoveringTests(asked(shop, **other), cart).check(cart.replace(", 1)", ", 0)"), 300.0)
+    assert mended.note == "1 test that failed pass now. 1 test that covers it passes.", mended.note
+
+
 MANIFEST = '[package]\nname = "shop"\nversion = "0.1.0"\nedition = "2021"\n'
 RUST = """pub fn total(values: &[i32]) -> i32 {
     values.iter().sum::<i32>() + 1
@@ -223,6 +237,19 @@ async def test_rust_is_checked_by_cargo(shop: Path) -> None:
         unbuilt = await tests.check(RUST.replace(" + 1", " + one"), 900.0)
     assert (unbuilt.result, unbuilt.note.partition(":")[0]) == ("failed", "It breaks 2 tests that passed before"), unbuilt.note
     assert not (shop / "target").exists() and not (shop / "Cargo.lock").exists()
+
+
+@pytest.mark.usefixtures("boxed")
+async def test_rust_without_a_package_is_checked_by_its_compiler(shop: Path) -> None:
+    needs("rust", shop)
+    (shop / "cart.rs").write_text(RUST)
+    (shop / "test_cart.rs").write_text('include!("cart.rs");\n#[test]\nfn of_nothing() {\n    assert_eq!(total(&[]), 0);\n}\n')
+    tests = CoveringTests(asked(shop, language="rust", path="cart.rs", text=RUST), RUST)
+    mended = await tests.check(RUST.replace(" + 1", ""), 900.0)
+    assert mended.note == "1 test that failed pass now. 3 tests that cover it pass.", mended.note
+    assert mended.runs is not None and mended.runs.before_failed == ("test_cart.rs::of_nothing",)
+    unbuilt = await tests.check(RUST.replace(" + 1", " + one"), 900.0)
+    assert unbuilt.result == "failed", unbuilt.note
 
 
 @pytest.mark.usefixtures("boxed")

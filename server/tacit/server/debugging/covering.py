@@ -17,17 +17,21 @@ MOST_READ: Final = 400
 MOST_NAMED: Final = 3
 """Tests that a note names."""
 _TEST: Final = re.compile(
-    r"(?:^|/)(?:(?:test_[^/]*|[^/]*_test)\.py|[^/]*[.-](?:test|spec)\.[cm]?[jt]sx?"
+    r"(?:^|/)(?:(?:test_[^/]*|[^/]*_test)\.py|(?:[^/]*[._-](?:test|spec)|test[_-][^/]*|test)\.[cm]?[jt]sx?"
     r"|(?:__tests__|tests?)/(?:.*/)?[^/]*\.[cm]?[jt]sx?|[^/]*_test\.go|tests/[^/]*\.rs"
     r"|(?:test_[^/]*|[^/]*(?:[_-]test|Test)|tests?/(?:.*/)?[^/]*)\.(?:c|cc|cpp|cxx)"
     r"|(?:[^/]*(?:Tests?|TestCase|[a-z0-9]IT)|Test[A-Z][^/]*|tests?/(?:.*/)?[^/]*)\.java)$"
 )
 _SCRIPT: Final = re.compile(r"(?:\.d)?\.[cm]?[jt]sx?$")
+_CALLED: Final = re.compile(r"^test[_-]|[._-](?:test|spec)$")
+"""What a script's test has in its name, besides that of the script."""
 _REQUIRED: Final = re.compile(
     r"""(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\(|\bmock\s*\()\s*["'](\.{1,2}/[^"'\n]{1,300})["']"""
 )
 _PLACE: Final = re.compile(r"[\w.@+\-/\\]+\.(?:py|go|java|cc|cpp|cxx|c|[cm]?[jt]sx?)\b")
 """What may be the path of a test in a text."""
+_INCLUDED: Final = re.compile(r'\binclude!\s*[(\[{]\s*"([^"\n]+)"|#\[path\s*=\s*"([^"\n]+)"')
+_MODULE: Final = re.compile(r"^\s*(?:pub\s+)?mod\s+(\w+)\s*;", re.MULTILINE)
 _BUILT: Final = frozenset(("c", "cc", "cpp", "cxx", "h", "hh", "hpp", "hxx"))
 _TESTED: Final = re.compile(r"^\s*(?:enable_testing\s*\(|include\s*\(\s*CTest\b)", re.MULTILINE | re.IGNORECASE)
 """In CMake's file: there are tests."""
@@ -39,13 +43,15 @@ def is_test(path: str) -> bool:
 
 
 def covering(path: str, files: Iterable[str], text_of: Callable[[str], str | None], said: str) -> list[str]:
-    """Test files, the surest first; of Rust the package's manifest, of C++ CMake's: what they test is built together.
+    """Test files, the surest first; of Rust the package's manifest, of C++ CMake's: what they test is built together. Of a Rust
+    file in no package, what has its text as a part of its own.
 
     path, files: relative to the workspace. said: a trace, a test's output.
     """
     ending = _ending(path)
     if ending == "rs":
-        return _package(path, files)
+        names = list(files)
+        return _package(path, names) or _parts(path, names, text_of)
     if ending == "cpp" and _TESTED.search(text_of("CMakeLists.txt") or ""):
         return ["CMakeLists.txt"]
     named, covers = _ways(path, ending)
@@ -73,7 +79,7 @@ def _ways(path: str, ending: str) -> tuple[Callable[[str], bool], Callable[[str,
     folder, _, last = path.rpartition("/")
     if ending == "js":
         stem = _SCRIPT.sub("", last)
-        return lambda name: re.split(r"[.-](?:test|spec)\.", name.rpartition("/")[2])[0] == stem, lambda text, name: _requires(
+        return lambda name: _CALLED.sub("", _SCRIPT.sub("", name.rpartition("/")[2])) == stem, lambda text, name: _requires(
             text, name, path
         )
     if ending == "go":
@@ -99,6 +105,21 @@ def _package(path: str, files: Iterable[str]) -> list[str]:
     manifests = [one for one in files if one.rpartition("/")[2] == "Cargo.toml"]
     above = [one for one in manifests if path.startswith(one.removesuffix("Cargo.toml"))]
     return sorted(above, key=len)[-1:]
+
+
+def _parts(path: str, files: Sequence[str], text_of: Callable[[str], str | None]) -> list[str]:
+    """Rust files with tests that are, or include, the file."""
+    found = []
+    for name in [one for one in files if one.endswith(".rs")][:MOST_READ]:
+        text = text_of(name)
+        if text is None or "#[test]" not in text:
+            continue
+        below = posixpath.dirname(name)
+        places = [one for pair in _INCLUDED.findall(text) for one in pair if one]
+        places += [f"{one}.rs" for one in _MODULE.findall(text)]
+        if name == path or path in (posixpath.normpath(posixpath.join(below, one)) for one in places):
+            found.append(name)
+    return found[:MOST_FILES]
 
 
 def _spoken(tests: Sequence[str], said: str) -> frozenset[str]:

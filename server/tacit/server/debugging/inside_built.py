@@ -46,7 +46,19 @@ environment.update(
     # What stands between cargo and the compiler is not here.
     RUSTC_WRAPPER="", RUSTC=os.path.join(os.path.dirname(told["program"]), "rustc"),
 )
-for manifest in told["files"]:
+
+def results(text, where):
+    for name, end in re.findall(r"(?m)^test (\\S+)(?: - should panic)? \\.\\.\\. (ok|FAILED)$", text):
+        (passed if end == "ok" else failed).append(where + "::" + name)
+
+# Without a package rustc builds each by itself, as whoever has no manifest does.
+for file in (one for one in told["files"] if one.endswith(".rs")):
+    how = ["--test", "--edition", "2021", "--cap-lints=allow", "-o", "/tmp/program"]
+    if said([environment["RUSTC"], *how, os.path.join(root, file)])[0]:
+        failed.append(file)
+    else:
+        results(said(["/tmp/program"])[1], file)
+for manifest in (one for one in told["files"] if not one.endswith(".rs")):
     folder, where, ran = os.path.dirname(manifest), "", False
     code, text = said([
         told["program"], "test", "--offline", "--tests", "--no-fail-fast", "--manifest-path", os.path.join(root, manifest)
@@ -55,16 +67,15 @@ for manifest in told["files"]:
         target = re.match(r"\\s+Running (?:unittests )?(\\S+) \\(", line)
         if target is not None:
             where, ran = os.path.join(folder, target[1]), True
-        ended = re.match(r"test (\\S+)(?: - should panic)? \\.\\.\\. (ok|FAILED)$", line)
-        if ended is not None:
-            (passed if ended[2] == "ok" else failed).append(where + "::" + ended[1])
+        results(line, where)
     if code and not ran:
         if re.search(r"no matching package|to retry without|attempting to make an HTTP|can't checkout", text):
             say(problem="cargo has not fetched all crates that they need (`cargo fetch` does)")
         failed.append(told["path"])
 say(passed=passed, failed=failed, seconds=spent(), readable=True)
 """
-"""All tests of a package: they are built together, and which of them reach a function only running them tells."""
+"""All tests of a package: they are built together, and which of them reach a function only running them tells. In no package:
+each file that has tests of its own."""
 
 GO: Final = f"""{COPY}{SAID}
 environment.update(
