@@ -151,9 +151,7 @@ async def test_a_script_that_only_asserts_is_a_test(shop: Path) -> None:
         pytest.skip("Node is not installed")
     cart = "exports.total = (values) => values.reduce((sum, value) => sum + value, 1);\n"
     (shop / "cart.js").write_text(cart)
-    (shop / "test_all.js").write_text(
-        "const { total } = require('./cart.js');\nrequire('node:assert').equal(total([]), 0);\n"
-    )
+    (shop / "test_all.js").write_text("const { total } = require('./cart.js');\nrequire('node:assert').equal(total([]), 0);\n")
     other = {"language": "javascript", "path": "cart.js", "text": cart}
     mended = await CoveringTests(asked(shop, **other), cart).check(cart.replace(", 1)", ", 0)"), 300.0)
     assert mended.note == "1 test that failed pass now. 1 test that covers it passes.", mended.note

@@ -179,6 +179,39 @@ def test_hindsight_is_what_the_developer_made_of_it(events: tuple[Event, ...], w
     assert sample.hindsight == weight
 
 
+def searched(code: str, *, shown: bool = True) -> Draw:
+    """As the server records it: no tokens."""
+    plain = draw(answer(code), shown=shown, tokens=(), logprobs=())
+    return plain.model_copy(update={"origin": "searched"})
+
+
+def test_what_was_searched_for_and_kept_is_y_star_and_no_sample_of_the_policy() -> None:
+    dropped = draw(answer(REGION), "scope")
+    (first, second) = samples(
+        record(ACCEPTED, FIXED, settled(RIGHT[:-1]), draws=[dropped, searched(HEAD + RIGHT)], text=RIGHT[:-1])
+    )
+    assert (second.tokens, second.logprobs) == ((), ()) and decode(second.written_tokens) == answer(HEAD + RIGHT)
+    assert second.hindsight == 1.0 and second.prompt == tuple(prompt_tokens(QWEN_CHAT, dropped.messages, encode))
+    # Its reward is not the policy's: of those that were drawn it shifts nothing.
+    assert not second.reward.labelled and second.reward.value == 0 and first.reward.value < 0
+    alone = samples(record(draws=[dropped]))
+    assert advantages([first, second]) == [*advantages(alone), 0.0]
+    # What became of the answer is known all the same.
+    assert verdict_of(record(ACCEPTED, FIXED, draws=[dropped, searched(HEAD + RIGHT)], text=RIGHT[:-1])).value > 0
+
+
+def test_of_what_was_searched_for_and_undone_nothing_is_imitated() -> None:
+    gone = (ACCEPTED, Undone(**SOURCE, after_ms=9000), settled(WRONG[:-1]))
+    (sample,) = samples(record(*gone, draws=[searched(HEAD + RIGHT)], text=RIGHT[:-1]))
+    assert sample.hindsight == 0 and not sample.tokens
+
+
+def test_a_record_that_does_not_say_how_a_draw_came_to_be_is_of_a_drawn_one() -> None:
+    told = draw(answer(REGION)).model_dump()
+    del told["origin"]
+    assert Draw.model_validate(told).origin == "drawn"
+
+
 def test_blame_begins_where_the_answer_leaves_what_was_right() -> None:
     text = answer(HEAD + "    return total / 3\n")
     (known,) = samples(record(settled(RIGHT[:-1]), draws=[draw(text, "tests")]))

@@ -8,6 +8,8 @@ record says which of its lines the fix, or the developer, changed, and what stan
 and in the code block the region as it was left. That sentence stays, since nobody wrote another: what y* and the draw share is
 not blamed. A record of several draws gives y* to one of them. Of an explanation or a chat's answer y* is the correction.
 
+What was searched for is no draw of the policy: it has no label, and what the developer left of it is y*, all of it to be learned.
+
 Masks. A < 0: blame begins where the draw leaves y*; where that is not known, where it leaves the old code, for what it changed
 there did not work; without a code block it is the answer's end. A > 0: what y* still has.
 """
@@ -44,6 +46,8 @@ from tacit.protocol.fix_prompt import block, code_of, code_span
 
 MOST_TOKENS: Final = 320
 """Of a draw, and of y*: each of them is scored over the whole vocabulary, ten times over. Longer ones are left out."""
+SEARCHED: Final = "it was searched for, not drawn"
+"""Why a sample has no label of its own: its reward is not the policy's, and may not stand in what is expected of it."""
 CUT: Final = 2000
 """Characters at which what stands in a place is cut in the record: then it is not all of it."""
 
@@ -68,7 +72,11 @@ def draw_verdict(record: SuggestionRecord, draw: Draw) -> Verdict:
         return judge(evidence)
     debug = record.suggestion.debug
     assert debug is not None
-    return Verdict(0.0, tier_of(problem_of(debug)), {}, "", "time was up before it was checked", 0.0, "none")
+    return _unlabelled(debug, "time was up before it was checked")
+
+
+def _unlabelled(debug: DebugRecord, why: str) -> Verdict:
+    return Verdict(0.0, tier_of(problem_of(debug)), {}, "", why, 0.0, "none")
 
 
 def samples_of(
@@ -131,7 +139,7 @@ def _sample(
         written=written or "",
         written_tokens=tokens,
         hindsight=_hindsight(record, debug, draw, final, suggestion.context.language) if tokens else 0.0,
-        reward=draw_verdict(record, draw),
+        reward=draw_verdict(record, draw) if draw.origin == "drawn" else _unlabelled(debug, SEARCHED),
         draw=number,
     )
 
@@ -213,14 +221,15 @@ def _blame(ends: Sequence[int], text: str, code: str | None, written: str | None
 
 
 def _hindsight(record: SuggestionRecord, debug: DebugRecord, draw: Draw, final: str | None, language: str) -> float:
-    """q. A fix that was right has nothing to be told; one character may be all that was wrong, so there is no least distance."""
+    """q. A fix that was drawn and right has nothing to be told; one character may be all that was wrong, so there is no least
+    distance."""
     if correction_of(record) is not None:
         return EDITED_AFTER_ACCEPT
     if debug.kind != "fix" or final is None or not _reads(final, language):
         return 0.0
     if (span := code_span(draw.text)) is not None:
         code = draw.text[span[0] : span[1]].strip("\n")
-        if code == final or edit_distance(code, final) >= MAX_NED:
+        if (code == final and draw.origin == "drawn") or edit_distance(code, final) >= MAX_NED:
             return 0.0
     undone = any(isinstance(event, Undone) for event in record.events)
     accepted = any(isinstance(event, Accepted) for event in record.events)

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from tacit.learner.debug_samples import SEARCHED
 from tacit.learner.gate import Check
 from tacit.learner.samples import Sample
 from tacit.learner.train import TrainResult
@@ -30,7 +31,7 @@ def counts(
         "outcomes": dict(Counter(s.reward.outcome for s in with_label)),
         "mean_reward": round(fmean(s.reward.value for s in with_label), 4) if with_label else 0.0,
         "hindsight": sum(s.hindsight > 0 for s in train),
-        "unusable_draws": sum(not s.tokens for s in fresh),
+        "unusable_draws": sum(not s.tokens and s.reward.censored != SEARCHED for s in fresh),
         "training": len(train),
         "rehearsed": len(again),
         "held_out": len(held_out),

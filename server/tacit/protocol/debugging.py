@@ -211,7 +211,7 @@ class Proposal(Wire):
     edits: tuple[ProposedEdit, ...] = Field(min_length=1)
     """In order, without overlap, all of the text as it was sent."""
     reason: str
-    """One line, in the model's words."""
+    """One line, in the model's words; of a change that was searched for, in the server's."""
     confidence: float = Field(ge=0, le=1)
     """How sure the model was of the tokens it changed, less for what could not be checked. Not calibrated."""
     checks: tuple[Check, ...]
@@ -234,17 +234,26 @@ class Message(Wire):
     text: str
 
 
+DrawOrigin = Literal["drawn", "searched"]
+"""How an answer came to be. drawn: every token was sampled by the policy. searched: the old code with a line that was written
+into a blank, in the form of an answer, which a check has proven: no sample of the policy, hence without tokens and
+log-probabilities. Changes that were tried and not proven are not recorded."""
+
+
 class Draw(Wire):
-    """One answer as it was drawn: enough to learn from, by itself. Candidates that were dropped are draws, too."""
+    """One answer as it came to be: enough to learn from, by itself. Candidates that were dropped are draws, too."""
 
     messages: tuple[Message, ...]
     """The whole prompt: `chat_prompt.prompt_tokens` makes the tokens of it."""
     text: str
     """What was drawn, as text."""
     generation: Generation
+    """Of one that was searched: the temperature and seed of the line."""
     checks: tuple[Check, ...] = ()
     """Of a fix; what failed is why it was not shown."""
     shown: bool
+    origin: DrawOrigin = "drawn"
+    """Records that do not say are of drawn answers: there were no others."""
 
 
 class Done(Wire):

@@ -1,5 +1,6 @@
-"""The debugging service: from a request to a stream of chunks; fixes are drawn until one passes. Touches the engine and, through
-`checking`, tools; stores nothing and logs nothing of what it is shown.
+"""The debugging service: from a request to a stream of chunks. Fixes are drawn until one passes; where that leads nowhere and a
+fix could be proven, small changes are searched for. Touches the engine and, through `checking`, tools; stores nothing and logs
+nothing of what it is shown.
 """
 
 import asyncio
@@ -9,71 +10,46 @@ import random
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from tacit.protocol.chat_prompt import LINE_END, QWEN_CHAT, assemble, pieces
-from tacit.protocol.completion import BASE_POLICY, FinishReason, Generation, Timings, Wire
 from tacit.protocol.debugging import (
-    CHAT_PROMPT_FORMAT,
     Check,
     DebugChunk,
     DebugRequest,
-    Done,
-    Draw,
     Message,
     Progress,
     Proposal,
-    ProposedEdit,
-    Span,
     TextDelta,
     Withheld,
 )
 from tacit.protocol.errors import Refused
-from tacit.protocol.redaction import mask, redact
 from tacit.server.debugging import checks, prompting
 from tacit.server.debugging.answer import UnusableAnswer, complete, new_text, read
-from tacit.server.debugging.checking import Checker
+from tacit.server.debugging.asking import drawn
+from tacit.server.debugging.checking import Checker, proven
+from tacit.server.debugging.cleaning import clean
+from tacit.server.debugging.drawings import Drawing, Work, done, of_new_lines, proposal, why_withheld
 from tacit.server.debugging.edits import Edit, minimal_edits
 from tacit.server.debugging.region import Region, around
-from tacit.server.engine.interface import ANSWER, DrawStats, Engine, Sampling
+from tacit.server.debugging.searching import Change, Search, as_answer
+from tacit.server.engine.interface import ANSWER, Engine, Sampling
 from tacit.server.settings import Settings
-
-Words = TypeVar("Words", bound=Wire)
 
 EXPLAIN_TOKENS, CHAT_TOKENS = 400, 700
 FIX_SHARE, FIX_TOKENS = 1.3, 120
 """Longest answer of a fix: so many times the region's tokens, and so many more."""
 ANSWER_SHARE = 0.5
 """Of the engine's context, at most, for the answer."""
-WARMTH = (0.0, 0.7, 0.9, 1.1)
+WARMTH = (0.0, 0.7, 0.9)
 """Least temperature of the first draw at a place, the second, and so on: near the setting's, a second draw mostly repeats the
-first. A repeat makes the next one warmer by a step."""
+first. A repeat makes the next one warmer by a step. Above it a small model writes what is no code."""
+DRAWS_FIRST = 2
+"""Before small changes are searched for, where one could be proven: a whole answer says what was wrong, and may change several
+lines. After one that only repeats, or changes nothing, the search begins at once."""
 DRAWS_AT_A_PLACE = 2
 """Where several functions may be meant, so many before the next one is asked about."""
 MOST_REPEATS = 2
 """In a row: nothing new is to be expected any more."""
-UNCHECKED_WORTH = {"names": 0.8, "diagnostic": 0.8, "tests": 0.95, "parses": 0.7}
-"""What is left of the confidence for each check that could not be made."""
-DOUBT_LEFT = {"mended": 0.4, "passing": 0.8}
-"""What is left of the doubt when tests that failed pass now, or when all that passed still do."""
-
-
-@dataclass(slots=True)
-class _Drawing:
-    """One draw, as far as it has come."""
-
-    messages: tuple[Message, ...]
-    prompt: list[int]
-    sampling: Sampling
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    """Length of the text after each token."""
-    text: str = ""
-    finish: FinishReason = "length"
-    stats: DrawStats | None = None
-    checks: tuple[Check, ...] = ()
-    shown: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +62,16 @@ class _Place:
 
 
 @dataclass(slots=True)
-class _Work:
-    """One request while it is worked on."""
+class _Dropped:
+    """What came of the candidates of one request that were dropped."""
 
-    request: DebugRequest
-    policy: str
-    model: str
-    deadline: float
-    """In the loop's time."""
-    began: float
-    guest: bool = False
-    begun: Callable[[], None] = lambda: None
-    drawings: list[_Drawing] = field(default_factory=list)
-    snippets: int = 0
+    tried: int = 0
+    repeats: int = 0
+    """In a row, up to the last."""
+    best: tuple[Check, ...] = ()
+    """Of the one that came furthest."""
+    seen: dict[str, tuple[Check, ...]] = field(default_factory=dict)
+    """By the text that they make of the file; by what was said, where it makes none."""
 
 
 class DebugService:
@@ -130,22 +103,22 @@ class DebugService:
         guest: whoever asks may not read this machine's files.
         """
         until = asyncio.get_running_loop().time() + request.deadline_ms / 1000
-        clean = await asyncio.to_thread(_clean, request)
-        work = _Work(clean, policy_version, model_sha256, until, time.perf_counter(), guest, begun)
+        cleaned = await asyncio.to_thread(clean, request)
+        work = Work(cleaned, policy_version, model_sha256, until, time.perf_counter(), guest, begun)
         parts = self._fix(work) if request.kind == "fix" else self._say(work)
         async with contextlib.aclosing(parts) as chunks:
             async for chunk in chunks:
                 yield chunk
-        yield _done(work)
+        yield done(work)
 
-    async def _say(self, work: _Work) -> AsyncGenerator[DebugChunk, None]:
+    async def _say(self, work: Work) -> AsyncGenerator[DebugChunk, None]:
         """An explanation, or the answer to a turn."""
         request = work.request
         longest = request.max_tokens or (EXPLAIN_TOKENS if request.kind == "explain" else CHAT_TOKENS)
         prompt = await self._prompt(work, None, self._answer_room(longest))
         yield Progress(text="Reading what is asked.")
         drawing = await self._drawing(work, prompt.messages, self._answer_room(longest), 0)
-        async with contextlib.aclosing(self._draw(work, drawing)) as texts:
+        async with contextlib.aclosing(drawn(self._engine, work, drawing, lambda: self._left(work))) as texts:
             async for text in texts:
                 if text:
                     yield TextDelta(text=text)
@@ -156,69 +129,127 @@ class DebugService:
                 mend="Ask again, or about less; `debugDeadlineMs` in an editor, `--deadline` in a terminal give it longer.",
             )
 
-    async def _fix(self, work: _Work) -> AsyncGenerator[DebugChunk, None]:
+    async def _fix(self, work: Work) -> AsyncGenerator[DebugChunk, None]:
         request = work.request
         places = await self._places(request)
         if isinstance(places, str):
             yield Withheld(reason=places)
             return
         checker = Checker(request, request.text, places[0].region, work.guest)
+        dropped, search = _Dropped(), Search(self._engine, work, self._settings.context_tokens, lambda: self._left(work))
+        for way in (self._drawn, self._searched):
+            async with contextlib.aclosing(way(work, places, checker, dropped, search)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+                    if isinstance(chunk, Proposal):
+                        return
+        more = dropped.tried < request.candidates
+        reason = why_withheld(dropped.tried, self._left(work) <= 0, dropped.best, dropped.repeats, more, search.asked)
+        yield Withheld(reason=reason, checks=dropped.best)
+
+    async def _drawn(
+        self, work: Work, places: Sequence[_Place], checker: Checker, dropped: _Dropped, search: Search
+    ) -> AsyncGenerator[DebugChunk, None]:
+        """Whole answers, the search among them; a proposal last if one passes. dropped: what came of the others."""
+        request = work.request
         here: _Place | None = None
         prompt = prompting.Prompt((), 0, 0)
         messages: tuple[Message, ...] = ()
-        best: tuple[Check, ...] = ()
-        seen: dict[str, tuple[Check, ...]] = {}
-        tried, begun, repeats = 0, 0, 0
+        begun, idle = 0, False
         for number in range(request.candidates):
             if self._left(work) <= 0:
-                break
-            tried += 1
+                return
+            if idle or number >= DRAWS_FIRST:
+                async with contextlib.aclosing(self._searched(work, places, checker, dropped, search)) as found:
+                    async for chunk in found:
+                        yield chunk
+                        if isinstance(chunk, Proposal):
+                            return
+                checker.region = here.region if here is not None else checker.region
+            dropped.tried += 1
             yield Progress(text=f"Writing candidate {number + 1} of at most {request.candidates}.")
             there = places[min(number // DRAWS_AT_A_PLACE, len(places) - 1)]
             if there is not here:
-                here, begun, repeats = there, number, 0
+                here, begun, dropped.repeats = there, number, 0
                 checker.region = here.region
                 prompt = await self._prompt(work, here.region, here.longest)
                 messages = prompt.messages
-            least = WARMTH[min(number - begun + repeats, len(WARMTH) - 1)]
+            least = WARMTH[min(number - begun + dropped.repeats, len(WARMTH) - 1)]
             drawing = await self._drawing(work, messages, here.longest, number, least)
-            async with contextlib.aclosing(self._draw(work, drawing, until_code=True)) as texts:
+            async with contextlib.aclosing(drawn(self._engine, work, drawing, lambda: self._left(work), complete)) as texts:
                 async for _ in texts:
                     pass
             drawing.shown = False
             if drawing.finish == "deadline":
                 drawing.checks = (_late("The time was up before it was written."),)
-                break
+                return
             try:
                 written = read(drawing.text)
                 changed = await asyncio.to_thread(new_text, request.text, here.region, written.code, request.language)
             except UnusableAnswer as error:
-                repeated = drawing.text in seen
-                drawing.checks = seen[drawing.text] = (_format(str(error)),)
+                repeated = drawing.text in dropped.seen
+                drawing.checks = dropped.seen[drawing.text] = (_format(str(error)),)
+                idle = repeated
             else:
                 edits = await asyncio.to_thread(minimal_edits, request.text, changed)
                 # Whatever it says around it, it is the same fix: what was found of it stands.
-                repeated = changed in seen
+                repeated = changed in dropped.seen
+                idle = repeated or checks.only_blanks(request.text, changed)
                 if not repeated:
                     yield Progress(text=f"Checking candidate {number + 1}.")
-                    seen[changed] = await self._checked(work, checker, changed, edits)
-                drawing.checks = seen[changed]
+                    dropped.seen[changed] = await self._checked(work, checker, changed, edits)
+                drawing.checks = dropped.seen[changed]
                 if checks.passed(drawing.checks):
                     drawing.shown = True
-                    yield _proposal(request, drawing, edits, written.reason, here.region)
+                    sure = of_new_lines(drawing, request.text[here.region.start : here.region.end])
+                    yield proposal(request, drawing.checks, edits, written.reason or "The model gave no reason.", sure)
                     return
-            if len(drawing.checks) >= len(best):
-                best = drawing.checks
+            if len(drawing.checks) >= len(dropped.best):
+                dropped.best = drawing.checks
             finding = checks.finding(drawing.checks)
-            repeats = repeats + 1 if repeated else 0
+            dropped.repeats = dropped.repeats + 1 if repeated else 0
             yield Progress(text=f"Candidate {number + 1} {'repeats one that was' if repeated else 'was'} dropped: {finding}")
-            if repeats == MOST_REPEATS and here is places[-1]:
-                break
+            if dropped.repeats == MOST_REPEATS and here is places[-1]:
+                return
             # Told once what was wrong; then asked anew, so that one bad beginning does not spoil all that follows.
             again = (*prompt.messages, Message(role="assistant", text=drawing.text.strip()), prompting.retry(finding))
             fits = number == begun and await self._count(again) <= self._settings.context_tokens - here.longest
             messages = again if fits else prompt.messages
-        yield Withheld(reason=_why_withheld(tried, self._left(work) <= 0, best, repeats, tried < request.candidates), checks=best)
+
+    async def _searched(
+        self, work: Work, places: Sequence[_Place], checker: Checker, dropped: _Dropped, search: Search
+    ) -> AsyncGenerator[DebugChunk, None]:
+        """Small changes, once, if anything here could prove one; a proposal last if one is proven."""
+        request = work.request
+        proof = await checker.proof(self._left(work)) if not search.asked and self._left(work) > 0 else ""
+        if not proof:
+            return
+        suspected, regions = prompting.rows(request), [place.region for place in places]
+        async with contextlib.aclosing(search.changes(regions, suspected, only_there=proof == "diagnostic")) as found:
+            async for change in found:
+                if isinstance(change, Progress):
+                    yield change
+                elif change.text not in dropped.seen:
+                    checker.region = change.region
+                    edits = await asyncio.to_thread(minimal_edits, request.text, change.text)
+                    outcome = dropped.seen[change.text] = await self._checked(work, checker, change.text, edits)
+                    if proven(outcome, proof):
+                        reason = await self._recorded(work, change, outcome, places)
+                        yield proposal(request, outcome, edits, reason, change.drawing.logprobs, searched=True)
+                        return
+
+    async def _recorded(self, work: Work, change: Change, found: tuple[Check, ...], places: Sequence[_Place]) -> str:
+        """The change becomes one of the answers, in the form in which they are written; what it says for itself."""
+        request, region = work.request, change.region
+        longest = next(place.longest for place in places if place.region is region)
+        prompt = await self._prompt(work, region, longest)
+        code = change.text[region.start : len(change.text) - (len(request.text) - region.end)]
+        reason = change.reason(request.text)
+        answer = as_answer(request.language, code, reason)
+        sampling = change.drawing.sampling
+        drawing = Drawing(prompt.messages, [], sampling, text=answer, finish="stop_rule", checks=found, origin="searched")
+        work.drawings.append(drawing)
+        return f"{reason} It was found by trying other lines there."
 
     async def _places(self, request: DebugRequest) -> list[_Place] | str:
         """What may be rewritten, the likeliest first, each once; a sentence: why nothing can be."""
@@ -233,21 +264,19 @@ class DebugService:
         why = f"The code at this place is too long to be rewritten: {size} tokens, {longest} are possible."
         return list(found.values()) or why
 
-    async def _checked(self, work: _Work, checker: Checker, changed: str, edits: Sequence[Edit]) -> tuple[Check, ...]:
+    async def _checked(self, work: Work, checker: Checker, changed: str, edits: Sequence[Edit]) -> tuple[Check, ...]:
         try:
             async with asyncio.timeout(max(0.0, self._left(work))):
                 return await checker.check(changed, edits, self._left(work))
         except TimeoutError:
             return (_late("The time was up before it was checked."),)
 
-    async def _prompt(self, work: _Work, region: Region | None, longest: int) -> prompting.Prompt:
+    async def _prompt(self, work: Work, region: Region | None, longest: int) -> prompting.Prompt:
         prompt = await prompting.fitted(work.request, region, self._settings.context_tokens - longest, self._count)
         work.snippets = prompt.snippets
         return prompt
 
-    async def _drawing(
-        self, work: _Work, messages: tuple[Message, ...], longest: int, number: int, least: float = 0.0
-    ) -> _Drawing:
+    async def _drawing(self, work: Work, messages: tuple[Message, ...], longest: int, number: int, least: float = 0.0) -> Drawing:
         """number: of the answer's draws. least: temperature, where the one that is set is cooler."""
         request = work.request
         temperature = self._settings.temperature if request.temperature is None else request.temperature
@@ -257,44 +286,16 @@ class DebugService:
             raise Refused(
                 f"What is asked is {len(tokens)} tokens long; the engine can read {room}.", mend="Ask about less of it."
             )
-        drawing = _Drawing(
+        drawing = Drawing(
             messages, tokens, Sampling(longest, max(temperature, least), seed, ANSWER, request.project or request.session_id)
         )
         work.drawings.append(drawing)
         return drawing
 
-    async def _draw(self, work: _Work, drawing: _Drawing, *, until_code: bool = False) -> AsyncGenerator[str, None]:
-        """The answer's text, token by token. until_code: it ends with its first code block."""
-        adapter = None if work.policy == BASE_POLICY else work.policy
-        async with contextlib.aclosing(self._engine.generate(drawing.prompt, drawing.sampling, adapter)) as items:
-            while True:
-                try:
-                    async with asyncio.timeout(max(0.0, self._left(work))):
-                        item = await anext(items)
-                except StopAsyncIteration:
-                    break
-                except TimeoutError:
-                    drawing.finish = "deadline"
-                    return
-                if isinstance(item, DrawStats):
-                    drawing.stats = item
-                    if item.ended:
-                        drawing.finish = "eos"
-                    continue
-                work.begun()
-                drawing.tokens.append(item.token)
-                drawing.logprobs.append(item.logprob)
-                drawing.text += item.text
-                drawing.ends.append(len(drawing.text))
-                yield item.text
-                if until_code and "\n" in item.text and complete(drawing.text):
-                    drawing.finish = "stop_rule"
-                    return
-
     def _answer_room(self, wanted: int) -> int:
         return max(1, min(wanted, int(self._settings.context_tokens * ANSWER_SHARE)))
 
-    def _left(self, work: _Work) -> float:
+    def _left(self, work: Work) -> float:
         return min(work.deadline, self._latest) - asyncio.get_running_loop().time()
 
     async def _tokens(self, messages: Sequence[Message]) -> list[int]:
@@ -305,129 +306,9 @@ class DebugService:
         return len(await self._tokens(messages))
 
 
-def _clean(request: DebugRequest) -> DebugRequest:
-    """Without secrets, whatever the client has done already. The file keeps its length, the rest need not."""
-    masked = mask(request.text)
-    changes: dict[str, object] = {
-        "trace": redact(request.trace),
-        "turns": tuple(turn.model_copy(update={"text": redact(turn.text)}) for turn in request.turns),
-        "snippets": tuple(_redacted(one, "text", "path", "note") for one in request.snippets),
-        "diagnostics": tuple(
-            _redacted(one, "message", "code", "source").model_copy(
-                update={"related": tuple(_redacted(two, "message", "path") for two in one.related)}
-            )
-            for one in request.diagnostics
-        ),
-    }
-    spans = tuple(
-        Span(start=max(0, one.start - request.text_start), end=max(0, one.end - request.text_start)) for one in request.masked
-    )
-    if masked != request.text:
-        spans += tuple(Span(start=at, end=at + 1) for at, (a, b) in enumerate(zip(request.text, masked, strict=True)) if a != b)
-    return request.model_copy(update={**changes, "text": masked, "masked": spans})
-
-
-def _redacted(said: Words, *names: str) -> Words:
-    return said.model_copy(update={name: redact(getattr(said, name)) for name in names})
-
-
 def _format(note: str) -> Check:
     return Check(name="format", result="failed", note=note)
 
 
 def _late(note: str) -> Check:
     return Check(name="time", result="failed", note=note)
-
-
-def _proposal(request: DebugRequest, drawing: _Drawing, edits: Sequence[Edit], reason: str, region: Region) -> Proposal:
-    begin = request.text_start
-    return Proposal(
-        edits=tuple(
-            ProposedEdit(path=request.path, start=edit.start + begin, end=edit.end + begin, text=edit.text) for edit in edits
-        ),
-        reason=reason or "The model gave no reason.",
-        confidence=_confidence(drawing, request.text[region.start : region.end]),
-        checks=drawing.checks,
-    )
-
-
-def _why_withheld(tried: int, late: bool, best: Sequence[Check], repeats: int, stopped: bool) -> str:
-    """repeats: so many of the last ones said nothing new. stopped: more would have been allowed."""
-    count = "No candidate was" if not tried else "The one candidate was not" if tried == 1 else f"None of {tried} candidates was"
-    finding = checks.finding(best) or "It was not finished."
-    words = f"{count} good enough to show{' in the time there was' if late else ''}: {finding}"
-    if repeats:
-        words += f" The last {'one' if repeats == 1 else repeats} only repeated what had been dropped"
-        words += ", so no more were asked for." if stopped and not late else "."
-    return words
-
-
-def _confidence(drawing: _Drawing, old: str) -> float:
-    """Mean probability of the tokens of lines that are new, less for each check that could not be made."""
-    known = {line.strip() for line in old.splitlines()}
-    sure, at, begun = [], 0, 0
-    for line in drawing.text.splitlines(keepends=True):
-        new = line.strip() and line.strip() not in known
-        while at < len(drawing.ends) and drawing.ends[at] <= begun + len(line):
-            if new and drawing.text[: drawing.ends[at]].count("```") == 1:
-                sure.append(drawing.logprobs[at])
-            at += 1
-        begun += len(line)
-    found = math.exp(sum(sure) / len(sure)) if sure else 0.5
-    for check in drawing.checks:
-        if check.result == "unchecked":
-            found *= UNCHECKED_WORTH.get(check.name, 1.0)
-        elif check.runs is not None and check.result == "passed":
-            mended = not frozenset(check.runs.after_passed) <= frozenset(check.runs.before_passed)
-            found = 1 - (1 - found) * DOUBT_LEFT["mended" if mended else "passing"]
-    return round(min(1.0, max(0.0, found)), 3)
-
-
-def _done(work: _Work) -> Done:
-    stats = [drawing.stats for drawing in work.drawings if drawing.stats is not None]
-    return Done(
-        request_id=work.request.request_id,
-        policy_version=work.policy,
-        draws=tuple(_draw_of(work, drawing) for drawing in work.drawings) if work.request.record else (),
-        timings=Timings(
-            total_ms=(time.perf_counter() - work.began) * 1000,
-            prompt_tokens=sum(len(drawing.prompt) for drawing in work.drawings),
-            prompt_evaluated=sum(one.prompt_evaluated for one in stats),
-            prompt_ms=sum(one.prompt_ms for one in stats),
-            generated=sum(len(drawing.tokens) for drawing in work.drawings),
-            generate_ms=sum(one.generate_ms for one in stats),
-        ),
-        cut=_cut(work),
-        snippets=work.snippets,
-    )
-
-
-def _cut(work: _Work) -> str:
-    match work.drawings[-1].finish if work.request.kind != "fix" else "eos":
-        case "deadline":
-            longest = work.request.deadline_ms / 1000
-            return f"It ends here because its time was over ({longest:g} s at most). Ask for the rest, or give it longer."
-        case "length":
-            return "It ends here because it is as long as an answer may be. Ask for the rest."
-    return ""
-
-
-def _draw_of(work: _Work, drawing: _Drawing) -> Draw:
-    text = redact(drawing.text)
-    return Draw(
-        messages=drawing.messages,
-        text=text,
-        generation=Generation(
-            # They would spell a secret that the text does not show: such a draw is not recorded.
-            tokens=tuple(drawing.tokens) if text == drawing.text else (),
-            logprobs=tuple(drawing.logprobs),
-            temperature=drawing.sampling.temperature,
-            seed=drawing.sampling.seed,
-            policy_version=work.policy,
-            model=work.model,
-            finish_reason=drawing.finish,
-            prompt_format=CHAT_PROMPT_FORMAT,
-        ),
-        checks=drawing.checks,
-        shown=drawing.shown,
-    )

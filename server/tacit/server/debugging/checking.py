@@ -4,14 +4,19 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tacit.protocol.debugging import Check, DebugRequest
 from tacit.server.debugging import checks
-from tacit.server.debugging.complaints import Said, diagnostic_check, names_check
+from tacit.server.debugging.complaints import Compared, Said, diagnostic_check, names_check
 from tacit.server.debugging.edits import Edit
 from tacit.server.debugging.naming import Naming
 from tacit.server.debugging.region import Region
 from tacit.server.debugging.running import SECONDS, CoveringTests
+
+Proof = Literal["tests", "diagnostic", ""]
+"""What would prove a fix: covering tests that fail now pass, or a checker does not report any more what it reports now. Empty:
+nothing here would."""
 
 
 @dataclass(slots=True)
@@ -26,6 +31,7 @@ class Checker:
     """As `Naming` has it."""
     _naming: Naming = field(init=False)
     _tests: CoveringTests = field(init=False)
+    _proof: Proof | None = None
 
     def __post_init__(self) -> None:
         self._naming = Naming(self.request, self.text, self.guest)
@@ -52,12 +58,23 @@ class Checker:
             found.append(names)
             if names.result == "failed":
                 return tuple(found)
-            diagnostic = request.diagnostics[0] if request.diagnostics else None
-            first, last = (self._line(diagnostic.start), self._line(diagnostic.end)) if diagnostic else (0, 0)
-            found.append(diagnostic_check(compared, diagnostic, first, last, self._marked()))
+            found.append(self._diagnostic(compared))
         if checks.passed(found):
             found.append(await self._tests.check(changed, left - (time.monotonic() - began)))
         return tuple(found)
+
+    async def proof(self, left: float) -> Proof:
+        """Asked once. left: seconds that there are."""
+        if self._proof is None:
+            compared = await self._naming.compared(self.text) if self.request.diagnostics else ""
+            reported = not isinstance(compared, str) and self._diagnostic(compared).result == "failed"
+            self._proof = "diagnostic" if reported else "tests" if await self._tests.failing(left) else ""
+        return self._proof
+
+    def _diagnostic(self, compared: Compared) -> Check:
+        diagnostic = self.request.diagnostics[0] if self.request.diagnostics else None
+        first, last = (self._line(diagnostic.start), self._line(diagnostic.end)) if diagnostic else (0, 0)
+        return diagnostic_check(compared, diagnostic, first, last, self._marked())
 
     def _unresolved(self) -> tuple[str, ...]:
         """The name that the diagnostic is about, if it is one that nothing defines."""
@@ -77,6 +94,20 @@ class Checker:
     def _line(self, offset: int) -> int:
         """offset: of the file. Only asked where the whole file was sent."""
         return self.text.count("\n", 0, offset)
+
+
+def proven(found: Sequence[Check], by: Proof) -> bool:
+    """Nothing failed, and what would prove a fix has."""
+    if not checks.passed(found):
+        return False
+    if by == "diagnostic":
+        return any(check.name == "diagnostic" and check.result == "passed" for check in found)
+    return by == "tests" and any(mends(check) for check in found)
+
+
+def mends(check: Check) -> bool:
+    """Tests that failed pass with it."""
+    return check.runs is not None and not frozenset(check.runs.after_passed) <= frozenset(check.runs.before_passed)
 
 
 def _not_told(request: DebugRequest) -> str:

@@ -196,15 +196,27 @@ def places(request: DebugRequest) -> list[tuple[int, int]]:
     return [(start, min(max(start, span.end - request.text_start), len(request.text)))]
 
 
-def _traced(request: DebugRequest) -> list[tuple[int, int]]:
-    """The line of the trace's innermost frame that is in the file; else of the functions that what is said speaks of."""
+def rows(request: DebugRequest) -> list[int]:
+    """Lines of `request.text`, from 0, that the diagnostic marks, or that the trace's frames stand in, the innermost first."""
+    text, begin = request.text, request.text_start
+    for span in request.diagnostics[:1]:
+        first, last = (text.count("\n", 0, max(0, at - begin)) for at in (span.start, span.end))
+        return list(range(first, last + 1))
     trace = read(request.trace) if request.trace and request.path else None
+    found = []
     for frame in trace.frames if trace else ():
         same = f"/{frame.path}".endswith(f"/{request.path}") or f"/{request.path}".endswith(f"/{frame.path}")
         row = frame.line - 1 - request.text_line
-        if same and frame.line and 0 <= row <= request.text.count("\n"):
-            start = sum(len(line) for line in islice(StringIO(request.text), row))
-            return [(start, start + len(request.text[start:].partition("\n")[0]))]
+        if same and frame.line and 0 <= row <= text.count("\n"):
+            found.append(row)
+    return found
+
+
+def _traced(request: DebugRequest) -> list[tuple[int, int]]:
+    """The line of the trace's innermost frame that is in the file; else of the functions that what is said speaks of."""
+    for row in rows(request):
+        start = sum(len(line) for line in islice(StringIO(request.text), row))
+        return [(start, start + len(request.text[start:].partition("\n")[0]))]
     # A test that fails stands in another file; what it calls is here.
     said = [request.trace, *(snippet.text for snippet in request.snippets if snippet.kind in ("frame", "test_output"))]
     said += [turn.text for turn in reversed(request.turns)]

@@ -76,8 +76,14 @@ class CoveringTests:
             return covering.judged(found, self.request.trace)
         return found if isinstance(found, Check) else Check(name="tests", result="unchecked", note=found)
 
-    async def _runs(self, changed: str, left: float) -> CoveringRuns | Check | str:
-        """A sentence: why they were not run."""
+    async def failing(self, left: float) -> bool:
+        """Whether one fails with the old text: then it shows when a change mends it."""
+        if self._before is None:
+            await self._runs(None, left)
+        return isinstance(self._before, Ran) and bool(self._before.failed)
+
+    async def _runs(self, changed: str | None, left: float) -> CoveringRuns | Check | str:
+        """A sentence: why they were not run. changed: None: with the old text only, and nothing is said."""
         request = self.request
         if why := _not_here(request):
             return why
@@ -98,8 +104,8 @@ class CoveringTests:
             if self._before is None:
                 self._before = await _run(copy, root, request, self.text, tests, until)
             before = self._before
-            if isinstance(before, str):
-                return before
+            if isinstance(before, str) or changed is None:
+                return before if isinstance(before, str) else ""
             after = await _run(copy, root, request, changed, tests, until, before.seconds)
             if after == LATE and before.passed:
                 return Check(name="tests", result="failed", note="With it the tests that cover it do not end any more.")

@@ -1,0 +1,125 @@
+"""Which lines of a function are blanked out, and what a fill makes of the text."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tacit.server.debugging.blanks import MOST_LINES, WARM, Blank, blanks, enough, filled, fills, plan
+from tacit.server.debugging.region import Region, around
+
+PYTHON = '''import math
+
+
+# About it.
+def mean(
+    values,
+):
+    """The mean.
+
+    Of values.
+    """
+    # The sum.
+    total = sum(values)  # of all
+    if not values:
+        return 0
+
+    return total / 2
+'''
+SCRIPT = """/* Of
+   values. */
+function mean(values) {
+  // The sum.
+  const total = values.reduce((a, b) => a + b, 1);
+  if (!values.length) {
+    return 0;
+  }
+  return total / values.length;
+}
+"""
+CODE = st.text(st.sampled_from("ab =(){}:#\"'\n\t\r"), max_size=120)
+
+
+def lines(text: str, language: str, suspected: tuple[int, ...] = ()) -> list[str]:
+    region = around(text, text.index("mean"), text.index("mean"), language)
+    return [text[one.start : one.end].strip() for one in blanks(text, region, language, suspected)]
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [
+        (PYTHON, "python", ["total = sum(values)  # of all", "if not values:", "return 0", "return total / 2"]),
+        (
+            SCRIPT,
+            "javascript",
+            [
+                "const total = values.reduce((a, b) => a + b, 1);",
+                "if (!values.length) {",
+                "return 0;",
+                "return total / values.length;",
+            ],
+        ),
+    ],
+)
+def test_only_lines_that_do_something_are_blanked_out(text: str, language: str, expected: list[str]) -> None:
+    assert lines(text, language) == expected
+
+
+def test_lines_that_are_suspected_come_first() -> None:
+    row = PYTHON.count("\n", 0, PYTHON.index("    return total"))
+    assert lines(PYTHON, "python", (row,))[:2] == ["return total / 2", "total = sum(values)  # of all"]
+
+
+def test_a_function_on_one_line_is_blanked_out_whole() -> None:
+    assert lines("const mean = (values) => sum(values) / 2;\n", "javascript") == ["const mean = (values) => sum(values) / 2;"]
+
+
+@given(text=CODE, language=st.sampled_from(["python", "javascript", "rust", "cobol"]), data=st.data())
+def test_a_blank_is_whole_lines_and_all_else_stays(text: str, language: str, data: st.DataObject) -> None:
+    region = Region(0, len(text), "", is_function=False)
+    for _, blank, _ in plan([(0, one) for one in blanks(text, region, language)]):
+        old = text[blank.start : blank.end]
+        assert blank.start == 0 or text[blank.start - 1] == "\n"
+        assert text.count("\n", 0, blank.start) == blank.row and "\n" not in old
+        fill = data.draw(st.text(st.sampled_from("ab \n"), min_size=1, max_size=9))
+        changed = filled(text, blank, fill)
+        assert changed.startswith(text[: blank.start]) and changed.endswith(text[blank.end :])
+        if blank.added:
+            assert not old
+            assert len(changed) >= len(text) + len(fill) + 1
+        else:
+            assert old.strip() and filled(text, blank, old) == text
+
+
+def test_a_line_that_is_added_stands_above_and_line_ends_stay_what_they_are() -> None:
+    text = "a\r\nb\r\n"
+    assert filled(text, Blank(3, 3, 1, added=True), "x\ny") == "a\r\nx\r\ny\r\nb\r\n"
+    assert filled(text, Blank(3, 4, 1), "x\ny") == "a\r\nx\r\ny\r\n"
+
+
+def test_first_comes_what_is_surest_then_a_second_thought_then_a_line_that_is_missing() -> None:
+    one, two = Blank(0, 3, 0), Blank(4, 7, 1)
+    found = plan([(0, one), (1, two)])
+    assert [(region, blank.row, blank.added, temperature) for region, blank, temperature in found] == [
+        (0, 0, False, 0.0), (1, 1, False, 0.0), (0, 0, False, WARM), (1, 1, False, WARM), (0, 0, True, 0.0), (1, 1, True, 0.0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "ended", "expected"),
+    [
+        ("    x = 1", True, ["    x = 1"]),
+        ("\n    x = 1  \n", True, ["    x = 1"]),
+        ("    x = 1\n    y = 2", True, ["    x = 1\n    y = 2", "    x = 1"]),
+        # Cut off: only its first line is surely meant as it is.
+        ("    x = 1\n    y = ", False, ["    x = 1"]),
+        ("a\nb\nc\nd", True, ["a"]),
+        ("", True, []),
+        ("  \n", True, []),
+    ],
+)
+def test_a_fill_is_all_that_was_written_or_its_first_line(said: str, ended: bool, expected: list[str]) -> None:
+    assert fills(said, ended=ended) == expected
+
+
+def test_writing_is_stopped_where_it_is_no_small_change_any_more() -> None:
+    assert not enough("\n" + "x\n" * (MOST_LINES - 1)) and enough("x\n" * MOST_LINES)
