@@ -68,6 +68,17 @@ async def answered(*answers: str | Exception, **changes: Any) -> list[DebugChunk
     return [chunk async for chunk in service.answer(asking(**changes), "base", "0" * 64)]
 
 
+@pytest.fixture
+def unproven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here could prove a fix: small changes are not searched for."""
+
+    async def nothing(self: answering.Checker, left: float) -> str:
+        return ""
+
+    monkeypatch.setattr(answering.Checker, "proof", nothing)
+
+
+@pytest.mark.usefixtures("unproven")
 @pytest.mark.parametrize("answers", [(GOOD,), (BAD, GOOD), ("I do not know.", BAD, GOOD)])
 async def test_the_first_good_candidate_is_shown(answers: tuple[str, ...]) -> None:
     chunks = await answered(*answers)
@@ -124,6 +135,7 @@ async def test_a_whole_answer_has_nothing_beside_it() -> None:
     assert isinstance(done, Done) and done.cut == ""
 
 
+@pytest.mark.usefixtures("unproven")
 async def test_what_is_not_good_is_withheld() -> None:
     chunks = await answered(BAD, BAD, BAD)
     assert isinstance(chunks[-2], Withheld) and "element" in chunks[-2].reason
@@ -145,12 +157,13 @@ async def with_engine(*answers: str | Exception, **changes: Any) -> tuple[Script
     return engine, [chunk async for chunk in service.answer(asking(**changes), "base", "0" * 64)]
 
 
+@pytest.mark.usefixtures("unproven")
 @pytest.mark.parametrize(
     ("answers", "temperatures"),
     [
-        ((BAD, other(1), other(2), other(3), GOOD), [0.3, 0.7, 0.9, 1.1, 1.1]),
-        ((BAD, BAD, other(1), GOOD), [0.3, 0.7, 1.1, 1.1]),
-        ((BAD, other(1), BAD, GOOD), [0.3, 0.7, 0.9, 1.1]),
+        ((BAD, other(1), other(2), other(3), GOOD), [0.3, 0.7, 0.9, 0.9, 0.9]),
+        ((BAD, BAD, other(1), GOOD), [0.3, 0.7, 0.9, 0.9]),
+        ((BAD, other(1), BAD, GOOD), [0.3, 0.7, 0.9, 0.9]),
     ],
 )
 async def test_what_is_drawn_again_is_drawn_warmer_and_the_record_says_how_warm(
@@ -168,6 +181,7 @@ async def test_what_is_drawn_again_is_drawn_warmer_and_the_record_says_how_warm(
     assert [sampling.temperature for _, sampling in warmest.asked] == [1.5, 1.5]
 
 
+@pytest.mark.usefixtures("unproven")
 @pytest.mark.parametrize(
     ("answers", "drawn", "words"),
     [
