@@ -68,6 +68,19 @@ def test_without_a_package_what_has_a_rust_file_in_it_covers_it(name: str, text:
 
 
 @pytest.mark.parametrize(
+    ("text", "said", "covers"),
+    [
+        ("class Main { public static void main(String[] a) { new Cart(); } }", "at Main.main(Main.java:3)", True),
+        ("class Main { public static void main(String[] a) { new Cart(); } }", "at Other.main(Other.java:3)", False),
+        ("class Main { public static void main(String[] a) { new Carts(); } }", "at Main.main(Main.java:3)", False),
+        ("class Main { void run() { new Cart(); } }", "at Main.run(Main.java:3)", False),
+    ],
+)
+def test_the_java_program_that_failed_covers_what_it_uses(text: str, said: str, *, covers: bool) -> None:
+    assert covering("Cart.java", ["Main.java", "Cart.java"], {"Main.java": text}.get, said) == ["Main.java"] * covers
+
+
+@pytest.mark.parametrize(
     ("path", "files", "covers"),
     [
         ("src/cart.rs", ["Cargo.toml", "src/lib.rs"], ["Cargo.toml"]),

@@ -30,6 +30,7 @@ _REQUIRED: Final = re.compile(
 )
 _PLACE: Final = re.compile(r"[\w.@+\-/\\]+\.(?:py|go|java|cc|cpp|cxx|c|[cm]?[jt]sx?)\b")
 """What may be the path of a test in a text."""
+_MAIN: Final = re.compile(r"\bstatic\s+void\s+main\s*\(")
 _INCLUDED: Final = re.compile(r'\binclude!\s*[(\[{]\s*"([^"\n]+)"|#\[path\s*=\s*"([^"\n]+)"')
 _MODULE: Final = re.compile(r"^\s*(?:pub\s+)?mod\s+(\w+)\s*;", re.MULTILINE)
 _BUILT: Final = frozenset(("c", "cc", "cpp", "cxx", "h", "hh", "hpp", "hxx"))
@@ -56,7 +57,12 @@ def covering(path: str, files: Iterable[str], text_of: Callable[[str], str | Non
         return ["CMakeLists.txt"]
     named, covers = _ways(path, ending)
     found: list[tuple[int, str]] = []
-    tests = [one for one in files if is_test(one) and one != path and _ending(one) == ending]
+    same = [one for one in files if one != path and _ending(one) == ending]
+    tests = [one for one in same if is_test(one)]
+    if ending == "java":
+        # The program that failed, whatever it is called: it is run again.
+        others = _spoken([one for one in same if not is_test(one)], said)
+        tests += [one for one in sorted(others) if _MAIN.search(text := text_of(one) or "") and covers(text, one)]
     spoken = _spoken(tests, said)
     for name in tests[:MOST_READ]:
         if name in spoken:
