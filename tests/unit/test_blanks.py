@@ -121,5 +121,15 @@ def test_a_fill_is_all_that_was_written_or_its_first_line(said: str, ended: bool
     assert fills(said, ended=ended) == expected
 
 
-def test_writing_is_stopped_where_it_is_no_small_change_any_more() -> None:
-    assert not enough("\n" + "x\n" * (MOST_LINES - 1)) and enough("x\n" * MOST_LINES)
+@pytest.mark.parametrize(
+    ("said", "old", "expected"),
+    [
+        ("\n" + "x\n" * (MOST_LINES - 1), "y", False),
+        ("x\n" * MOST_LINES, "y", True),
+        ("    x = 1\n", "    x = 1\r", True),
+        ("    x = 1", "    x = 1", False),
+        ("    x = 1\n", "", False),
+    ],
+)
+def test_writing_is_stopped_where_it_is_no_small_change_or_none_at_all(said: str, old: str, *, expected: bool) -> None:
+    assert enough(said, old) == expected

@@ -157,6 +157,13 @@ async def test_where_nothing_could_prove_a_fix_none_is_searched_for(shop: dict[s
     assert isinstance(chunks[-2], Withheld) and not engine.filled and len(engine.asked) == 3
 
 
+@pytest.mark.usefixtures("boxed")
+async def test_tests_that_take_long_are_no_proof_to_search_with(shop: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tacit.server.debugging.checking.PROOF_SECONDS", 0.0)
+    engine = Filling([SAME] * 3, mends)
+    assert isinstance((await answered(engine, **shop))[-2], Withheld) and not engine.filled
+
+
 def misspelt() -> dict[str, Any]:
     text = TOTAL.replace("+= value", "+= vlaue")
     start = text.index("vlaue")

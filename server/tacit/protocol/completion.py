@@ -82,8 +82,8 @@ class Generation(Wire):
     model_config = ConfigDict(allow_inf_nan=False)
 
     tokens: tuple[int, ...]
-    """Every token that was sampled, the end-of-text token included when it was drawn. Empty: what is not shown of them held a
-    secret, and the draw is not recorded."""
+    """Every token that was sampled, the end-of-text token included when it was drawn. Empty: none was (`Draw.origin`), or what is
+    not shown of them held a secret, and the draw is not recorded."""
     logprobs: tuple[float, ...]
     """log μ(token) of each, under the distribution that was sampled from: temperature applied, top_p 1, no top_k."""
     temperature: float

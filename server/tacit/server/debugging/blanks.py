@@ -82,9 +82,10 @@ def filled(text: str, blank: Blank, fill: str) -> str:
     return f"{blank.before(text)}{fill.replace(chr(10), newline)}{newline if blank.added else ''}{text[blank.end :]}"
 
 
-def enough(said: str) -> bool:
-    """Whether no more has to be written."""
-    return said.lstrip("\n").count("\n") >= MOST_LINES
+def enough(said: str, old: str) -> bool:
+    """Whether no more has to be written: it is long, or begins with the line that stood there. old: that line."""
+    lines = said.lstrip("\n").split("\n")
+    return len(lines) > MOST_LINES or (len(lines) > 1 and bool(old) and lines[0].rstrip() == old.rstrip())
 
 
 def _idle_rows(text: str, region: Region, language: str) -> frozenset[int]:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from tacit.protocol.debugging import Check, DebugRequest
 from tacit.server.debugging import checks
@@ -13,6 +13,9 @@ from tacit.server.debugging.edits import Edit
 from tacit.server.debugging.naming import Naming
 from tacit.server.debugging.region import Region
 from tacit.server.debugging.running import SECONDS, CoveringTests
+
+PROOF_SECONDS: Final = 20.0
+"""Tests that take longer prove nothing in a search: in the time that somebody waits, they could be run a few times only."""
 
 Proof = Literal["tests", "diagnostic", ""]
 """What would prove a fix: covering tests that fail now pass, or a checker does not report any more what it reports now. Empty:
@@ -68,7 +71,7 @@ class Checker:
         if self._proof is None:
             compared = await self._naming.compared(self.text) if self.request.diagnostics else ""
             reported = not isinstance(compared, str) and self._diagnostic(compared).result == "failed"
-            self._proof = "diagnostic" if reported else "tests" if await self._tests.failing(left) else ""
+            self._proof = "diagnostic" if reported else "tests" if await self._tests.failing(left, PROOF_SECONDS) else ""
         return self._proof
 
     def _diagnostic(self, compared: Compared) -> Check:

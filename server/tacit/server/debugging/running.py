@@ -76,11 +76,11 @@ class CoveringTests:
             return covering.judged(found, self.request.trace)
         return found if isinstance(found, Check) else Check(name="tests", result="unchecked", note=found)
 
-    async def failing(self, left: float) -> bool:
-        """Whether one fails with the old text: then it shows when a change mends it."""
+    async def failing(self, left: float, seconds: float) -> bool:
+        """Whether one fails with the old text: then it shows when a change mends it. seconds: all of them take no longer."""
         if self._before is None:
             await self._runs(None, left)
-        return isinstance(self._before, Ran) and bool(self._before.failed)
+        return isinstance(self._before, Ran) and bool(self._before.failed) and self._before.seconds <= seconds
 
     async def _runs(self, changed: str | None, left: float) -> CoveringRuns | Check | str:
         """A sentence: why they were not run. changed: None: with the old text only, and nothing is said."""

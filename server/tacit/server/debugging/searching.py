@@ -101,7 +101,9 @@ class Search:
         sampling = Sampling(FILL_TOKENS, temperature, (seed + self.asked) % 2**31, ANSWER, request.project or request.session_id)
         drawing = Drawing((), prompt, sampling)
         self.work.fills.append(drawing)
-        async with contextlib.aclosing(drawn(self.engine, self.work, drawing, self.left, enough)) as pieces:
+        old = text[blank.start : blank.end]
+        pieces = drawn(self.engine, self.work, drawing, self.left, lambda said: enough(said, old))
+        async with contextlib.aclosing(pieces):
             async for _ in pieces:
                 pass
         return drawing
