@@ -26,7 +26,7 @@ FILL_TOKENS: Final = 64
 """Of one answer: three long lines."""
 LONGEST: Final = 120
 """Characters of a line that is quoted."""
-ABOVE, BELOW = 2000, 200
+ABOVE, BELOW = 2000, 400
 """Characters around the function that are shown. What stands above is read once, what stands below for every blank."""
 
 
