@@ -36,7 +36,7 @@ GO: dict[str, Any] = {
     "buggy_solution": "    return math.Floor(x / 2)\n}\n\n",
     "canonical_solution": "    return math.Ceil(x / 2)\n}\n\n",
     "test": (
-        "func TestHalfUp(t *testing.T) {\n    assert := assert.New(t)\n    assert.Equal(2.0, HalfUp(3))\n"
+        'func TestHalfUp(t *testing.T) {\n    assert := assert.New(t)\n    assert.Equal(2.0, HalfUp(3), "up")\n'
         '    assert.Equal(true, math.Abs(HalfUp(4)-2) < 1e-6)\n    assert.Equal([]string{}, strings.Fields(""))\n}\n\n'
     ),
 }
@@ -124,7 +124,9 @@ def test_go_runs_the_datas_tests_without_the_module_that_they_name() -> None:
     task = pack_task(GO, "go")
     found = sound(task)
     assert found.why == "", judge(task, task.reference).output
-    assert "solution_test.go:" in found.output and "not equal: expected 2, actual 1" in found.output
+    assert (
+        "solution_test.go:" in found.output and "not equal: expected 2, actual 1\n" in found.output and ": up\n" in found.output
+    )
     # As there, an int is no float.
     other = replace(task, others=pack_task({**GO, "test": GO["test"].replace("2.0, ", "2, ")}, "go").others)
     assert "expected 2, actual 2" in judge(other, task.reference).output

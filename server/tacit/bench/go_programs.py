@@ -26,10 +26,11 @@ var assert asserting
 
 func (asserting) New(t *testing.T) asserting { return asserting{t} }
 
-func (a asserting) Equal(expected, actual interface{}) {
+func (a asserting) Equal(expected, actual interface{}, words ...interface{}) {
 	a.t.Helper()
 	if !reflect.DeepEqual(expected, actual) {
 		a.t.Errorf("not equal: expected %#v, actual %#v", expected, actual)
+		a.t.Log(words...)
 	}
 }
 """
