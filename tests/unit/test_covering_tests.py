@@ -5,7 +5,6 @@ import shutil
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -423,63 +422,3 @@ async def test_hostile_tests_reach_nothing_outside(shop: Path, monkeypatch: pyte
     assert knocks == [] and not planted.exists()
     assert (shop / "shop" / "cart.py").read_text() == CART
     assert not [one for one in psutil.process_iter(["cmdline"]) if seconds in (one.info["cmdline"] or ())]
-
-
-@pytest.mark.usefixtures("boxed")
-async def test_tests_that_do_not_end_end(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tacit.server.debugging.running.SLOWER", 4.0)
-    looping = await checked(shop, "def total(values):\n    while True:\n        pass\n")
-    assert (looping.result, looping.note) == ("failed", "With it the tests that cover it do not end any more.")
-    assert (await CoveringTests(asked(shop), CART).check(RIGHT, 3.0)).note.endswith("no time left for them.")
-
-
-@pytest.mark.usefixtures("boxed")
-async def test_tests_that_wait_for_ever_have_no_end_either(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tacit.server.debugging.running.SLOWER", 2.0)
-    waiting = await checked(shop, "import threading\n\n\ndef total(values):\n    threading.Event().wait()\n")
-    assert (waiting.result, waiting.note) == ("failed", "With it the tests that cover it do not end any more.")
-
-
-@pytest.mark.usefixtures("boxed")
-@pytest.mark.parametrize("stopped", ["all of it", "the tests alone"])
-async def test_time_that_a_machine_has_no_processor_for_them_is_not_theirs(
-    shop: Path, stopped: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As where others take it all: the tests with the fix are stopped for longer than they may take."""
-    monkeypatch.setattr("tacit.server.debugging.running.MANY_TIMES", 1.0)
-    monkeypatch.setattr("tacit.server.debugging.running.SLOWER", 2.0)
-    sign = f"stop-{os.getpid()}"
-    # Where it waits to be stopped, it can be told by its name.
-    fixed = f"import ctypes, time\nctypes.CDLL(None).prctl(15, b{sign!r}, 0, 0, 0)\ntime.sleep(0.5)\n{RIGHT}"
-    found: list[int] = []
-    ended = threading.Event()
-
-    def stop() -> None:
-        me = psutil.Process()
-        while not found and not ended.wait(0.02):
-            inside = me.children(recursive=True)
-            tests = [one for one in inside if named(one) == sign]
-            if tests:
-                chosen = inside if stopped == "all of it" else tests
-                found.extend(one.pid for one in chosen)
-                for one in chosen:
-                    one.suspend()
-                time.sleep(4)
-                for one in chosen:
-                    one.resume()
-
-    thread = threading.Thread(target=stop)
-    thread.start()
-    try:
-        check = await checked(shop, fixed)
-    finally:
-        ended.set()
-        thread.join()
-    assert found and check.result == "passed", check.note
-
-
-def named(process: psutil.Process) -> str:
-    try:
-        return process.name()
-    except psutil.Error:
-        return ""
