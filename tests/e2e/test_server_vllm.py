@@ -144,7 +144,7 @@ async def test_adapters_of_two_projects_answer_side_by_side(server: ServerProces
     *answers, bare = await asyncio.gather(*(ask(server, project, tokens=120) for project in asked), ask(server, None, tokens=120))
     assert answers == [alone[number % 2] for number in range(4)]
     # The bare tiny model's likeliest tokens nearly tie, and a batch rounds otherwise than one request: only its own weights.
-    # vLLM's CPU build takes those of the last place for them, which it must not come to (`LORAS_KEPT`).
+    # vLLM's CPU build takes those of the last place for them, where nothing may stand that changes anything (`no_change`).
     assert bare[0] == "base" and bare[1] not in {tokens for _, tokens in alone}
     if (await server.client.status()).engine == "vllm":
         # In one batch: vLLM says which adapters ran in the same step. It was asked for both at once, and looks now and then.

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from tacit.protocol.errors import ModelUnavailable, Refused
 from tacit.server.engine.gguf_header import Base, check_whole, read_base
 from tacit.server.engine.lora_gguf import convert, digest, fit
+from tacit.server.engine.no_change import write_no_change
 
 HIDDEN, LAYERS, HEADS, KV_HEADS, FEED_FORWARD, RANK = 64, 2, 2, 1, 128, 4
 BASE = Base(
@@ -268,3 +269,15 @@ def test_what_is_not_a_model_is_said_to_be_none(content: bytes, tmp_path: Path) 
     path.write_bytes(content)
     with pytest.raises(ModelUnavailable):
         read_base(path)
+
+
+def test_the_adapter_that_changes_nothing_fits_and_is_all_zeros(tmp_path: Path) -> None:
+    for _ in "12":
+        assert write_no_change(tmp_path / "nothing", BASE)
+        tensors = load_file(tmp_path / "nothing" / "adapter_model.safetensors")
+        ((target, lora),) = fit(tensors, BASE, 1).items()
+        assert target == "blk.0.attn_output.weight" and not lora.a.any() and not lora.b.any()
+        # In PEFT's words: rank 1 and an alpha that can be meant.
+        convert(tmp_path / "nothing", BASE, tmp_path / "nothing.gguf")
+    assert not write_no_change(tmp_path / "other", replace(BASE, architecture="mamba", shapes={}))
+    assert not (tmp_path / "other").exists()

@@ -135,6 +135,49 @@ def test_guessing_and_several_gpus_are_settings() -> None:
     assert (guessing["method"], guessing["num_speculative_tokens"]) == ("ngram", 5)
 
 
+def test_beside_a_place_for_each_stream_there_is_one_for_the_adapter_that_changes_nothing() -> None:
+    def options(streams: int, no_change: Path | None) -> tuple[str, ...]:
+        where = (Path("p/python"), Path("base"), "b", Path("run/s.sock"))
+        return command_line(*where, context_tokens=2048, streams=streams, on_cpu=True, no_change=no_change)
+
+    def places(command: tuple[str, ...]) -> tuple[int, int]:
+        named = dict(pairwise(command))
+        return int(named["--max-loras"]), int(named["--max-cpu-loras"])
+
+    assert "--lora-modules" not in options(4, None)
+    for streams in (1, 4, 64):
+        command = options(streams, Path("with space/a,b=c"))
+        copies = [json.loads(copy) for copy in command[command.index("--lora-modules") + 1 :]]
+        at_once, kept = places(command)
+        # Every stream may ask for another adapter; the place behind theirs is filled, as each before it.
+        assert at_once == len(copies) == len({copy["name"] for copy in copies}) == streams + 1 and kept >= at_once
+        assert {copy["path"] for copy in copies} == {"with space/a,b=c"}
+
+
+async def test_pinned_is_only_what_vllm_says_it_has_pinned() -> None:
+    def saying(status: int, answer: dict[str, Any], asked: list[Any]) -> VllmClient:
+        client = VllmClient("http://vllm")
+
+        def reply(request: httpx.Request) -> httpx.Response:
+            asked.append((request.url.path, json.loads(request.content)))
+            return httpx.Response(status, json=answer)
+
+        client._http = httpx.AsyncClient(transport=httpx.MockTransport(reply), base_url="http://vllm")
+        return client
+
+    asked: list[Any] = []
+    await saying(200, {"results": ["True", "True"]}, asked).pin(5)
+    assert asked == [("/collective_rpc", {"method": "pin_lora", "args": [5]})]
+    for status, answer in (
+        (200, {"results": ["True", "False"]}),
+        (200, {"results": []}),
+        (404, {"error": {"message": "Not Found"}}),
+        (500, {"error": {"message": "Pinning failed. LoRA 5 is not registered."}}),
+    ):
+        with pytest.raises(EngineUnavailable):
+            await saying(status, answer, []).pin(5)
+
+
 def test_it_is_started_private_offline_and_exact() -> None:
     command = command_line(Path("p/python"), Path("base"), "b", Path("run/s.sock"), context_tokens=2048, streams=4, on_cpu=True)
     assert command[:4] == ("p/python", "-P", "-m", "vllm.entrypoints.openai.api_server")
@@ -146,3 +189,4 @@ def test_it_is_started_private_offline_and_exact() -> None:
     given = environment(Path("cache"), 2, True, inherited)
     assert given["PATH"] == "/bin" and "PYTHONPATH" not in given
     assert (given["VLLM_SERVER_DEV_MODE"], given["VLLM_PLUGINS"], given["HF_HUB_OFFLINE"]) == ("0", "", "1")
+    assert environment(Path("cache"), 2, True, inherited, development=True)["VLLM_SERVER_DEV_MODE"] == "1"

@@ -1,4 +1,4 @@
-"""A vLLM that sleeps and wakes: the engine, its real start and watch, with a program that speaks vLLM's HTTP on its socket."""
+"""A vLLM that starts, sleeps and wakes: real start and watch, with a program that speaks vLLM's HTTP on its socket."""
 
 import asyncio
 import contextlib
@@ -160,6 +160,26 @@ async def test_where_both_fit_vllm_leaves_the_learner_its_share_and_cannot_sleep
     assert 0.5 < float(line.split()[2]) < 0.9
     with pytest.raises(EngineUnavailable):
         await engine.sleep()
+
+
+async def test_on_a_processor_the_last_place_is_kept_for_the_base_whenever_vllm_starts(make: MakeEngine, tmp_path: Path) -> None:
+    """Before any adapter can come to stand there: those that are live are loaded behind it, and the others after them."""
+    engine = make()
+    write_random_adapter(tmp_path / "one", engine._model, 1)
+    await engine.load("a@1", tmp_path / "one")
+    await engine.start()
+    assert fake_vllm.happened(tmp_path) == ["start", "pin", "load"] and await text(engine, "a@1")
+    for pid in engine.pids:
+        os.kill(pid, signal.SIGKILL)
+    while fake_vllm.happened(tmp_path).count("start") < 2 or not engine.ready:
+        await asyncio.sleep(0.01)
+    done = fake_vllm.happened(tmp_path)
+    assert done[-3:] == ["start", "pin", "load"] and done.count("pin") == 2
+
+
+async def test_on_a_gpu_no_place_is_kept(make: MakeEngine, tmp_path: Path) -> None:
+    await make(BESIDE).start()
+    assert fake_vllm.happened(tmp_path) == ["start"]
 
 
 def test_the_same_is_the_same_tokens_about_as_likely() -> None:

@@ -37,8 +37,9 @@ from tacit.server.engine.memory import (
     size_of,
     stand_in_fits,
 )
+from tacit.server.engine.no_change import write_no_change
 from tacit.server.engine.vllm_child import ChildConfig
-from tacit.server.engine.vllm_server import KV_GIB_ON_CPU, VllmServer, command_line, environment
+from tacit.server.engine.vllm_server import KV_GIB_ON_CPU, VllmServer, command_line, environment, last_place
 from tacit.server.models.choose import read_hardware
 from tacit.server.settings import Settings
 
@@ -167,6 +168,8 @@ class VllmEngine:
             self._on_gpu = on_gpu(settings.while_learning, gpus, size, settings.vllm_gpus)
         sleeps = self._on_gpu is not None and self._on_gpu.mode == "sleep"
         cache = self._home.cache / "vllm"
+        no_change = cache / "no-change"
+        keeps = found.on_cpu and await asyncio.to_thread(lambda: write_no_change(no_change, self._shapes()))
         empty = cache / "empty"
         empty.mkdir(parents=True, exist_ok=True, mode=0o700)
         socket = self._home.run_dir / "vllm.sock"
@@ -182,15 +185,17 @@ class VllmEngine:
             gpus=settings.vllm_gpus,
             share=self._on_gpu.share if self._on_gpu else None,
             sleeps=sleeps,
+            no_change=no_change if keeps else None,
         )
         seen = self._on_gpu.serving if self._on_gpu else ()
-        given = environment(cache, engine_threads(settings.threads), found.on_cpu, sleeps=sleeps, gpus=seen)
+        given = environment(cache, engine_threads(settings.threads), found.on_cpu, development=sleeps or keeps, gpus=seen)
         config = ChildConfig(command, str(empty), given)
         self._home.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._home.logs / "vllm.log"
         too_long = path.exists() and path.stat().st_size > LOG_BYTES
         with path.open("wb" if too_long else "ab") as output:
-            return await VllmServer.start(config, BASE, socket, output)
+            kept = last_place(settings.streams) if keeps else None
+            return await VllmServer.start(config, BASE, socket, output, kept_place=kept)
 
     async def _check(self, server: VllmServer) -> None:
         """That it is the same vocabulary, and that its log-probabilities are of the distribution that was drawn from."""
@@ -247,11 +252,14 @@ class VllmEngine:
         """As `shifts.Rests`."""
         return stand_in_fits(mode, available, self._size())
 
-    def _size(self) -> Size:
+    def _shapes(self) -> Base:
         if self._base is None:
             self._base = read_base(self._model)
+        return self._base
+
+    def _size(self) -> Size:
         tokens = self._settings.context_tokens * self._settings.streams
-        return size_of(self._base, self._model.stat().st_size, tokens)
+        return size_of(self._shapes(), self._model.stat().st_size, tokens)
 
     async def sleep(self) -> None:
         """As `shifts.Sleeps`. Nothing may be under way."""
@@ -395,9 +403,7 @@ class VllmEngine:
                     await server.client.unload(adapter.name)
 
     def _checked(self, name: str, folder: Path) -> _Adapter:
-        if self._base is None:
-            self._base = read_base(self._model)
-        check(folder, self._base, MAX_RANK)
+        check(folder, self._shapes(), MAX_RANK)
         return _Adapter(f"{name}~{digest(folder, self._model_sha256)[:16]}", folder.resolve())
 
 

@@ -1,4 +1,4 @@
-"""vLLM's HTTP dialect, seen from the server: draw, load, unload, list, sleep, wake. Knows no processes and decides nothing.
+"""vLLM's HTTP dialect, seen from the server: draw, load, unload, pin, list, sleep, wake. Knows no processes and decides nothing.
 
 Each request has a connection of its own: closing it is how vLLM learns that an answer is no longer wanted.
 """
@@ -112,6 +112,18 @@ class VllmClient:
         """Without a word if it is not loaded. Streams that use it end undisturbed."""
         with contextlib.suppress(NotFound):
             await self._post("/v1/unload_lora_adapter", {"lora_name": name}, LOAD_SECONDS)
+
+    async def pin(self, number: int) -> None:
+        """Never take the adapter that was loaded as that one, counted from 1, from its place. A development route.
+
+        EngineUnavailable: it is not there, or this vLLM cannot.
+        """
+        try:
+            answer = await self._post("/collective_rpc", {"method": "pin_lora", "args": [number]}, LOAD_SECONDS)
+        except NotFound as error:
+            raise EngineUnavailable("This vLLM was not started so that it can pin an adapter.") from error
+        if set(json.loads(answer or b"{}").get("results", ())) != {"True"}:
+            raise EngineUnavailable("vLLM has not pinned the adapter that changes nothing.")
 
     async def sleep(self) -> None:
         """Level 1: weights go to the machine's memory, the cache is forgotten. A development route: only if it was started so."""

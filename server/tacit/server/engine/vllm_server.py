@@ -28,9 +28,9 @@ LOOK_SECONDS = 0.25
 WATCH_SECONDS, MISSES = 5.0, 3
 """Between two looks whether a vLLM that somebody else runs is still there; so many in vain, and it is not."""
 LORAS_KEPT = 32
-"""Adapters in memory. Beyond that vLLM reads them from their folders again. On a processor they are all among those of one batch:
-beside them vLLM 0.32 computes what asks for none with whatever is in the last place (its index -1), which stays empty for as long
-as there were fewer than so many."""
+"""Adapters in memory. Beyond that vLLM reads them from their folders again."""
+NO_CHANGE = "tacit-no-change"
+"""Each copy of the adapter that changes nothing, with its number behind it. Others' names have a `~`."""
 KV_GIB_ON_CPU = 2
 GUESSED_FROM = {"prompt_lookup_min": 2, "prompt_lookup_max": 5}
 """So many tokens before the place must stand in the prompt as well; what follows them there is guessed."""
@@ -62,8 +62,10 @@ class VllmServer:
         return frozenset((self._group,)) if self._process else frozenset()
 
     @classmethod
-    async def start(cls, config: ChildConfig, base: str, socket: Path, log: IO[bytes]) -> "VllmServer":
-        """Returns when it answers. EngineUnavailable: it ended, or is stuck."""
+    async def start(
+        cls, config: ChildConfig, base: str, socket: Path, log: IO[bytes], *, kept_place: int | None = None
+    ) -> "VllmServer":
+        """Returns when it answers. kept_place: what vLLM loaded there stays. EngineUnavailable: it ended, or is stuck."""
         _unused(socket)
         process = await asyncio.create_subprocess_exec(
             # -P: never import what lies in the current folder, which may be a workspace.
@@ -86,6 +88,8 @@ class VllmServer:
             server._group = int(answer["pid"])
             async with asyncio.timeout(START_SECONDS):
                 await server._until_it_answers(process, log.name)
+                if kept_place is not None:
+                    await server.client.pin(kept_place)
         except TimeoutError as error:
             await server.close()
             raise EngineUnavailable(f"vLLM did not answer within {START_SECONDS:.0f} s.", mend=f"See {log.name}.") from error
@@ -166,6 +170,12 @@ def _unused(socket: Path) -> None:
     socket.unlink(missing_ok=True)
 
 
+def last_place(streams: int) -> int:
+    """Of the adapters' places, counted from 1, where that one is not theirs: every stream may ask for another adapter, and vLLM
+    ends when a step has more of them than places."""
+    return streams + 1
+
+
 def command_line(
     python: Path,
     model: Path,
@@ -179,13 +189,16 @@ def command_line(
     gpus: int = 1,
     share: float | None = None,
     sleeps: bool = False,
+    no_change: Path | None = None,
 ) -> tuple[str, ...]:
     """vLLM as a module: its `vllm` command asks for the metadata of a distribution that the CPU build does not have.
 
     guesses: tokens that it guesses at once from what stands in the prompt; those that the model would not draw are thrown away.
     gpus: on which the model is laid out. share: of a GPU's memory that it may take; None: what it takes by itself. sleeps: it can
-    be put to sleep.
+    be put to sleep. no_change: an adapter (`no_change`) that vLLM puts into all of the adapters' places while it starts, and so
+    into the last one, where it is to be pinned; those before it go as others come.
     """
+    at_once = last_place(streams) if no_change else LORAS_AT_ONCE
     options: dict[str, str | float] = {
         "--model": str(model),
         "--served-model-name": base,
@@ -194,9 +207,9 @@ def command_line(
         "--max-num-seqs": streams,
         "--logprobs-mode": "processed_logprobs",
         "--scheduling-policy": "priority",
-        "--max-loras": LORAS_KEPT if on_cpu else LORAS_AT_ONCE,
+        "--max-loras": at_once,
         "--max-lora-rank": MAX_RANK,
-        "--max-cpu-loras": LORAS_KEPT,
+        "--max-cpu-loras": max(LORAS_KEPT, at_once),
         # Else the folder's own sampling settings would stand where a request names none.
         "--generation-config": "vllm",
         "--uvicorn-log-level": "warning",
@@ -213,6 +226,9 @@ def command_line(
         flags.append("--enforce-eager")
     if sleeps:
         flags.append("--enable-sleep-mode")
+    if no_change:
+        copies = ({"name": f"{NO_CHANGE}-{place}", "path": str(no_change)} for place in range(1, at_once + 1))
+        flags += ["--lora-modules", *map(json.dumps, copies)]
     words = [word for name, value in options.items() for word in (name, str(value))]
     # -P: never import what lies in the current folder.
     return (str(python), "-P", "-m", "vllm.entrypoints.openai.api_server", *words, *flags)
@@ -224,17 +240,17 @@ def environment(
     on_cpu: bool,
     inherited: Mapping[str, str] = os.environ,
     *,
-    sleeps: bool = False,
+    development: bool = False,
     gpus: Sequence[int] = (),
 ) -> dict[str, str]:
-    """Of vLLM's process: nothing is fetched, nothing is reported, no plugin; development routes only where it is to be put to
-    sleep, which is one of them. Its socket is this user's alone. gpus: which it sees; none named: all."""
+    """Of vLLM's process: nothing is fetched, nothing is reported, no plugin. development: it has those routes, too; to put it to
+    sleep and to pin an adapter are among them. Its socket is this user's alone. gpus: which it sees; none named: all."""
     ours = {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
         "VLLM_PLUGINS": "",
-        "VLLM_SERVER_DEV_MODE": "1" if sleeps else "0",
+        "VLLM_SERVER_DEV_MODE": "1" if development else "0",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_DO_NOT_TRACK": "1",
         "DO_NOT_TRACK": "1",
