@@ -62,7 +62,7 @@ def covering(path: str, files: Iterable[str], text_of: Callable[[str], str | Non
     if ending == "java":
         # The program that failed, whatever it is called: it is run again.
         others = _spoken([one for one in same if not is_test(one)], said)
-        tests += [one for one in sorted(others) if _MAIN.search(text := text_of(one) or "") and covers(text, one)]
+        tests += [one for one in sorted(others) if _MAIN.search(code := text_of(one) or "") and covers(code, one)]
     spoken = _spoken(tests, said)
     for name in tests[:MOST_READ]:
         if name in spoken:
