@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacit.server.debugging.blanks import MOST_LINES, WARM, Blank, blanks, enough, filled, fills, plan
+from tacit.server.debugging.blanks import MOST_LINES, WARM, Blank, blanks, enough, filled, fills, plan, stays
 from tacit.server.debugging.region import Region, around
 
 PYTHON = '''import math
@@ -133,3 +133,30 @@ def test_a_fill_is_all_that_was_written_or_its_first_line(said: str, ended: bool
 )
 def test_writing_is_stopped_where_it_is_no_small_change_or_none_at_all(said: str, old: str, *, expected: bool) -> None:
     assert enough(said, old) == expected
+
+
+@pytest.mark.parametrize(
+    ("fill", "expected"),
+    [
+        ("    result += value", True),
+        ("    result += value  # of the list", True),
+        ("    if vlaue is None:\n        return\n    result += vlaue", True),
+        ("    pass", False),
+        ("    # result += vlaue", False),
+        ("    pass  # result += vlaue", False),
+        ("    return result", False),
+        # What follows is not looked at by a checker, since it is not reached.
+        ("    return\n    result += vlaue", False),
+    ],
+)
+def test_what_a_line_does_stays_or_is_done_away_with(fill: str, *, expected: bool) -> None:
+    text = "def f():\n    result += vlaue\n"
+    assert stays(text, Blank(9, 28, 1), fill) == expected
+    assert stays(text.replace("\n", "\r\n"), Blank(10, 29, 1), fill) == expected
+
+
+def test_a_line_that_is_added_may_be_any_but_one_that_leaves() -> None:
+    text, above = "def f():\n    result += vlaue\n", Blank(9, 9, 1, added=True)
+    assert stays(text, above, "    vlaue = g()") and stays(text, above, "    for vlaue in values:\n        break")
+    assert not stays(text, above, "    raise ValueError")
+    assert stays("def f():\n    return vlaue\n", Blank(9, 25, 1), "    return value")

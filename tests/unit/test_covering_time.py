@@ -4,11 +4,14 @@ import os
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
 from test_covering_tests import CART, RIGHT, asked, checked
 
+from tacit.server.debugging.inside import COPY
 from tacit.server.debugging.running import CoveringTests
 
 TEST = """import unittest
@@ -82,6 +85,27 @@ async def test_time_that_a_machine_has_no_processor_for_them_is_not_theirs(
         ended.set()
         thread.join()
     assert found and check.result == "passed", check.note
+
+
+@pytest.mark.parametrize(
+    ("computed", "passed", "expected"),
+    [
+        ((1.0, True), 1.0, 1.0),
+        # Eight processors at work, as when a package is built.
+        ((8.0, True), 1.0, 1.0),
+        # A busy machine; one that stood still; sleep.
+        ((0.25, True), 1.0, 0.25),
+        ((0.0, True), 60.0, 0.0),
+        ((0.0, False), 0.25, 0.25),
+    ],
+)
+def test_no_more_is_counted_than_the_time_that_passed(computed: tuple[float, bool], passed: float, expected: float) -> None:
+    now = 100.0
+    inside: dict[str, Any] = {"time": SimpleNamespace(monotonic=lambda: now), "computed": lambda: computed}
+    # The program is text: of it, what counts.
+    exec(COPY[COPY.index("LOOK = ") : COPY.index("def wait(")], inside)
+    now += passed
+    assert inside["spent"]() == expected
 
 
 def named(process: psutil.Process) -> str:

@@ -5,6 +5,7 @@ Real checks, and the real sandbox where the tests of a workspace are the proof; 
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from scripted_engine import Scripted
 from tacit.protocol.debugging import DebugChunk, DebugRequest, Done, Progress, Proposal, Withheld
 from tacit.protocol.fim import QWEN
 from tacit.server.debugging.answering import DebugService
-from tacit.server.debugging.checking import Checker
-from tacit.server.debugging.edits import Edit, apply
+from tacit.server.debugging.checking import Checker, proven
+from tacit.server.debugging.edits import Edit, apply, minimal_edits
+from tacit.server.debugging.naming import Naming
 from tacit.server.debugging.region import around
 from tacit.server.debugging.searching import FILL_TOKENS, MOST_FILLS
 from tacit.server.engine.interface import Drawn, DrawStats, Sampling
@@ -164,6 +166,22 @@ async def test_tests_that_take_long_are_no_proof_to_search_with(shop: dict[str, 
     assert isinstance((await answered(engine, **shop))[-2], Withheld) and not engine.filled
 
 
+@pytest.mark.usefixtures("boxed")
+@pytest.mark.skipif(shutil.which("gcc") is None or shutil.which("g++") is None, reason="needs gcc and g++")
+async def test_a_program_that_is_ended_before_it_asks_anything_proves_nothing(tmp_path: Path) -> None:
+    text = "#include <stdlib.h>\nint total(void) {\n    int sum = 1;\n    return sum;\n}\n"
+    (tmp_path / "total.c").write_text(text)
+    (tmp_path / "test_total.c").write_text('#include "total.c"\nint main(void) {\n    return total();\n}\n')
+    request = asking(language="c", path="total.c", text=text, trace="", workspace=str(tmp_path), run_tests=True)
+    checker = Checker(request, text, around(text, text.index("sum"), text.index("sum"), "c"))
+    assert await checker.proof(300.0) == "tests"
+    for line, result in (("    int sum = 0;", "passed"), ("    exit(0);", "unchecked")):
+        changed = text.replace("    int sum = 1;", f"{line}\n    int sum = 0;" if "exit" in line else line)
+        found = await checker.check(changed, minimal_edits(text, changed), 300.0)
+        assert (found[-1].name, found[-1].result) == ("tests", result), found[-1].note
+        assert proven(found, "tests") == (result == "passed")
+
+
 def misspelt() -> dict[str, Any]:
     text = TOTAL.replace("+= value", "+= vlaue")
     start = text.index("vlaue")
@@ -180,6 +198,24 @@ async def test_a_diagnostic_that_is_gone_is_proof_and_only_its_line_is_tried() -
     assert isinstance(proposal, Proposal), proposal
     assert [line.strip() for line, _ in engine.filled] == ["result += vlaue"]
     assert {check.name: check.result for check in proposal.checks}["diagnostic"] == "passed"
+
+
+@pytest.mark.parametrize("fill", ["        pass", "        # result += vlaue", "        continue\n        result += vlaue"])
+async def test_a_diagnostic_that_is_gone_with_what_it_is_about_is_no_proof(fill: str) -> None:
+    about = misspelt()
+    engine = Filling([f"```python\n{about['text']}```\nSo.\n"] * 3, lambda line, _: fill, about["text"])
+    assert isinstance((await answered(engine, **about))[-2], Withheld) and engine.filled
+
+
+async def test_what_would_prove_a_fix_is_looked_for_no_longer_than_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hanging(self: Naming, changed: str) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    monkeypatch.setattr(Naming, "compared", hanging)
+    request = asking(**misspelt())
+    async with asyncio.timeout(60):
+        assert await Checker(request, request.text, around(request.text, 0, 0, "python")).proof(0.2) == ""
 
 
 async def test_a_diagnostic_that_stays_is_searched_for_on_its_line_only_and_then_drawn_for_again() -> None:

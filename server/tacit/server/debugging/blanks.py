@@ -7,6 +7,7 @@ and Zhang, "Less Training, More Repairing Please", ESEC/FSE 2022). Where the fau
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from io import StringIO
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,11 @@ MOST_LINES: Final = 3
 """Of what is written into a blank: a small change is no new function."""
 WARM: Final = 0.8
 """Temperature of a second thought."""
+ALIKE: Final = 0.6
+"""Of the characters of a line and of what was written in its place: so much they share at least, if it is still the same line."""
 _SAYS: Final = re.compile(r"\w")
+_COMMENT: Final = re.compile(r"#|//|/\*|\"\"\"|\'\'\'")
+_LEAVES: Final = re.compile(r"(?:return|raise|throw|break|continue|goto|panic|unreachable|todo|unimplemented)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,21 @@ def fills(said: str, *, ended: bool) -> list[str]:
 def filled(text: str, blank: Blank, fill: str) -> str:
     newline = "\r\n" if "\r\n" in text else "\n"
     return f"{blank.before(text)}{fill.replace(chr(10), newline)}{newline if blank.added else ''}{text[blank.end :]}"
+
+
+def stays(text: str, blank: Blank, fill: str) -> bool:
+    """Whether what is done at the blank still is, in other words, with the fill: it is not replaced by something else, nor turned
+    into a comment, nor left before it is reached."""
+    old = text[blank.start :].partition("\n")[0]
+    indent = len(old) - len(old.lstrip())
+    lines = fill.split("\n")
+    if not _LEAVES.match(old.lstrip()) and any(
+        _LEAVES.match(line.lstrip()) and len(line) - len(line.lstrip()) <= indent for line in lines
+    ):
+        return False
+    done = _COMMENT.split(old, maxsplit=1)[0].strip()
+    others = [_COMMENT.split(line, maxsplit=1)[0].strip() for line in lines]
+    return blank.added or any(SequenceMatcher(None, done, one, autojunk=False).ratio() >= ALIKE for one in others)
 
 
 def enough(said: str, old: str) -> bool:

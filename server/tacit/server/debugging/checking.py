@@ -1,6 +1,7 @@
 """All checks of one candidate, the cheap ones first; nothing is checked any more once one has failed. Starts checking tools."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -63,16 +64,27 @@ class Checker:
                 return tuple(found)
             found.append(self._diagnostic(compared))
         if checks.passed(found):
-            found.append(await self._tests.check(changed, left - (time.monotonic() - began)))
+            tests = await self._tests.check(changed, left - (time.monotonic() - began))
+            if mends(tests) and checks.ends(self.text, changed):
+                tests = checks.unchecked("tests", "It ends the program, so that tests pass with it says nothing.")
+            found.append(tests)
         return tuple(found)
 
     async def proof(self, left: float) -> Proof:
-        """Asked once. left: seconds that there are."""
+        """Asked once. left: seconds that there are; what is not known by then proves nothing."""
         if self._proof is None:
-            compared = await self._naming.compared(self.text) if self.request.diagnostics else ""
-            reported = not isinstance(compared, str) and self._diagnostic(compared).result == "failed"
-            self._proof = "diagnostic" if reported else "tests" if await self._tests.failing(left, PROOF_SECONDS) else ""
+            self._proof = ""
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, left)):
+                    self._proof = await self._proving(asyncio.get_running_loop().time() + left)
         return self._proof
+
+    async def _proving(self, until: float) -> Proof:
+        compared = await self._naming.compared(self.text) if self.request.diagnostics else ""
+        if not isinstance(compared, str) and self._diagnostic(compared).result == "failed":
+            return "diagnostic"
+        left = until - asyncio.get_running_loop().time()
+        return "tests" if await self._tests.failing(left, PROOF_SECONDS) else ""
 
     def _diagnostic(self, compared: Compared) -> Check:
         diagnostic = self.request.diagnostics[0] if self.request.diagnostics else None

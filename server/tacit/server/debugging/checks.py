@@ -34,6 +34,8 @@ STUB: Final = re.compile(
 """A function whose body does nothing."""
 MOST_NEW: Final = 6
 """Names that a note lists."""
+ENDS: Final = re.compile(r"\b(?:(?:quick_|_)?exit|halt)\s*\(", re.IGNORECASE)
+"""Where a program ends itself, in any of the languages."""
 _WORD = re.compile(r"[A-Za-z_$][\w$]{2,}")
 LOST_SHARE: Final = 0.5
 """Of the region's lines with code that a fix may take away."""
@@ -105,6 +107,12 @@ def new_names(text: str, changed: str, shown: Iterable[str]) -> list[str]:
     """Words of the changed text that neither the old text nor anything else that the model was shown has; the first few."""
     known = {word for one in (text, *shown) for word in _WORD.findall(one)}
     return [word for word in dict.fromkeys(_WORD.findall(changed)) if word not in known][:MOST_NEW]
+
+
+def ends(text: str, changed: str) -> bool:
+    """Whether the program is ended at more places than before: a test that is a program passes where it ends well, whatever it
+    would have asked after that."""
+    return len(ENDS.findall(changed)) > len(ENDS.findall(text))
 
 
 def unchecked(name: str, why: str) -> Check:

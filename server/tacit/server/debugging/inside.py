@@ -55,10 +55,10 @@ used = known = 0.0
 
 def spent():
     # Seconds that it took: of what was computed, and of what all of it slept or waited. Not those in which a busy machine had no
-    # processor for it, or was stopped.
+    # processor for it, or was stopped. What several processors computed at the same time took no longer than that time.
     global used, known, looked
     (seconds, wants), now = computed(), time.monotonic()
-    used += max(0.0, seconds - known, 0.0 if wants else min(now - looked, 2 * LOOK))
+    used += max(0.0, min(seconds - known, now - looked), 0.0 if wants else min(now - looked, 2 * LOOK))
     known, looked = seconds, now
     return used
 

@@ -14,7 +14,7 @@ from tacit.protocol.debugging import Progress
 from tacit.protocol.fim import assemble
 from tacit.protocol.fix_prompt import block
 from tacit.server.debugging.asking import drawn
-from tacit.server.debugging.blanks import Blank, blanks, enough, filled, fills, plan
+from tacit.server.debugging.blanks import Blank, blanks, enough, filled, fills, plan, stays
 from tacit.server.debugging.drawings import Drawing, Work
 from tacit.server.debugging.region import Region
 from tacit.server.engine.interface import ANSWER, Engine, Sampling
@@ -80,6 +80,9 @@ class Search:
             drawing = await self._filled(region, blank, temperature)
             self.asked += 1
             for fill in fills(drawing.text, ended=drawing.finish == "eos"):
+                # What a tool says of a line goes away with the line, too.
+                if only_there and not stays(text, blank, fill):
+                    continue
                 changed = filled(text, blank, fill)
                 if changed not in seen:
                     seen.add(changed)
