@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,6 +63,15 @@ def test_learning_says_first_what_it_does_then_what_is_done(learn: Callable[...,
     assert [line.partition(": done")[0] for line in rest] == ["exporting", "training (8)"]
     assert told.stdout == "skipped: too few\n"
     assert learn("--dry-run", "--project", "abc").stderr.startswith("Looking at what a run for project abc would learn from.\n")
+
+
+def test_learning_says_what_it_does_before_the_long_import(
+    learn: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "tacit.learner.run", None)
+    told = learn("--now")
+    assert isinstance(told.exception, ImportError)
+    assert told.stderr.startswith(f"Learning from what is recorded of the project in {tmp_path}")
 
 
 def test_a_script_is_told_nothing_but_the_outcome(learn: Callable[..., Result]) -> None:

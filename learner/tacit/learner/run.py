@@ -359,7 +359,8 @@ def _lineage(home: Home, version: str) -> set[str]:
 def _too_few(records: Sequence[SuggestionRecord], known: int, needed: int) -> str:
     before = f" ({known} were learned from before)" if known else ""
     if not records:
-        return f"There is no new suggestion to learn from{before}: nothing was changed."
+        recorded = "" if known else " What is recorded is up to `learning` in the project's `.tacit.toml`."
+        return f"There is no new suggestion to learn from{before}: nothing was changed.{recorded}"
     verdicts = [verdict_of(record) for record in records]
     labelled = sum(verdict.labelled for verdict in verdicts)
     why = Counter(verdict.censored for verdict in verdicts if not verdict.labelled)

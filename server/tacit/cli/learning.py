@@ -16,7 +16,6 @@ from tacit.cli.steps import Lines, say
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tacit.learner.run import LearnOptions
     from tacit.protocol.adapters import CanaryInfo
     from tacit.protocol.client import TacitClient
 
@@ -57,6 +56,9 @@ def learn(
     from tacit.learner.__main__ import before_torch
 
     _ask(before_torch)
+    if not as_json:
+        # Before torch is imported, which takes long where the machine is busy.
+        say(_begun(dry_run, task, project))
     from tacit.learner.run import LearnOptions
     from tacit.learner.run import learn as run_once
     from tacit.protocol.home import Home
@@ -74,8 +76,6 @@ def learn(
         reward_model=settings.reward_model,
     )
     give_way()
-    if not as_json:
-        say(_begun(options, project))
     with _progress(quiet=as_json) as progress:
         outcome = _ask(lambda client: run_once(client, home, options, progress))
     if as_json:
@@ -259,13 +259,13 @@ def _ask(call: "Callable[[TacitClient], Awaitable[T]]") -> T:
     return asyncio.run(asked())
 
 
-def _begun(options: "LearnOptions", project: str) -> str:
+def _begun(dry_run: bool, task: str, project: str) -> str:
     """What is done now, and how long that may take."""
     whose = f"project {project}" if project else f"the project in {Path.cwd()}"
-    if options.dry_run:
+    if dry_run:
         return f"Looking at what a run for {whose} would learn from."
     return (
-        f"Learning from what is recorded of {whose} ({options.task}). Without a GPU this takes minutes for a few dozen "
+        f"Learning from what is recorded of {whose} ({task}). Without a GPU this takes minutes for a few dozen "
         "suggestions, for hundreds hours; `tacit status` tells how far it is, Ctrl-C ends it."
     )
 
