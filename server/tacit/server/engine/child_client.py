@@ -356,6 +356,8 @@ def _logprob(drawn: dict[str, Any]) -> float:
 
 
 def _gone(error: httpx.TransportError) -> EngineUnavailable:
+    if isinstance(error, httpx.TimeoutException):
+        return EngineUnavailable("The engine has not answered in time.", mend="It hangs, or has too much to do; try again.")
     return EngineUnavailable(f"The engine is gone ({type(error).__name__}).", mend="It is being restarted; try again.")
 
 
