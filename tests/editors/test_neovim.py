@@ -103,6 +103,13 @@ def session(request: pytest.FixtureRequest, server: ServerProcess, workspace: Pa
         yield one
 
 
+def test_a_language_server_that_has_said_nothing_yet_is_said_to_be_starting(workspace: Path) -> None:
+    silent = "require('tacit').setup({ cmd = { 'sleep', '60' } })"
+    with closing(Session(provided(lambda: neovim("0.12")), workspace, silent, {})) as one:
+        said = one.lua("return { require('tacit').status(), require('tacit').status_message() }")
+    assert said == ["starting", "The language server is being started."]
+
+
 def test_a_developer_is_helped_and_all_of_it_is_recorded(session: Session, record: Record) -> None:
     # Typing shows a suggestion, and what is typed of it is not asked for again.
     session.keys("/total<CR>A ")

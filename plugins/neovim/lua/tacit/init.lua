@@ -79,6 +79,9 @@ local function start(bufnr)
     return
   end
   local settings = next(options.settings) and options.settings or vim.empty_dict()
+  if said.state == 'off' then
+    said = { state = 'starting', message = 'The language server is being started.', policyVersion = '' }
+  end
   vim.lsp.start({
     name = 'tacit',
     cmd = options.cmd,
