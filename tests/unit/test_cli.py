@@ -47,6 +47,12 @@ def test_help_lists_every_command_and_the_exit_codes() -> None:
     assert "130 interrupted" in " ".join(answer.stdout.split())
 
 
+@pytest.mark.parametrize("words", [("simulate",), ("bench", "debug")])
+def test_help_breaks_off_no_default(words: tuple[str, ...]) -> None:
+    answer = tacit(*words, "--help", COLUMNS="80")
+    assert "default:" in answer.stdout and "…" not in answer.stdout
+
+
 def test_an_error_is_one_line_on_stderr_with_its_own_exit_code() -> None:
     answer = tacit("models", "pull", "nope")
     assert answer.returncode == 3 and answer.stdout == ""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 bench = typer.Typer(help="Measure the real parts on this machine, in a home of their own.", no_args_is_help=True)
 
 Model = Annotated[str, typer.Option(help="Catalogue name of the model, `auto` (by hardware), or a GGUF file.")]
-Seed = Annotated[int, typer.Option(help="Which places and adapters.")]
+Seed = Annotated[int, typer.Option(help="Of everything that is drawn by chance.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write rows and goals there as well.")]
 
 
@@ -192,7 +192,10 @@ def gate(
 def debug(
     each: Annotated[int, typer.Option(min=1, max=204, help="How many bugs of each language.")] = 10,
     languages: Annotated[
-        str, typer.Option(help="LSP ids with commas between them: of which languages.")
+        str,
+        typer.Option(
+            help="LSP ids with commas between them: of which languages.", show_default="python, javascript, java, cpp, rust"
+        ),
     ] = "python,javascript,java,cpp,rust",
     similar: Annotated[int, typer.Option(min=0, max=700, help="And of DebugBench, by likeness to the reference.")] = 0,
     half: Annotated[str, typer.Option(help="`first` or `second`: only bugs of that half of the problems.")] = "",

@@ -42,11 +42,16 @@ def simulate(
         str,
         typer.Option(
             help="What is trained on the same log, with commas: sft, rwr, awr, kto, trl-kto, dpo, ppo, grpo, topr; controls "
-            "random, shuffled, oracle."
+            "random, shuffled, oracle.",
+            show_default="sft, rwr, kto, topr, random, shuffled",
         ),
     ] = "sft,rwr,kto,topr,random,shuffled",
     live: Annotated[
-        str, typer.Option(help="With what the last day is typed again, besides frozen: some of the arms, always-short; or none.")
+        str,
+        typer.Option(
+            help="With what the last day is typed again, besides frozen: some of the arms, always-short; or none.",
+            show_default="sft, topr, always-short",
+        ),
     ] = "sft,topr,always-short",
     personas: Annotated[
         str,
