@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacit.server.debugging.blanks import MOST_LINES, WARM, Blank, blanks, enough, filled, fills, plan, stays
+from tacit.server.debugging.blanks import MOST_LINES, Blank, above, blanks, enough, filled, fills, further, line_of, stays
 from tacit.server.debugging.region import Region, around
 
 PYTHON = '''import math
@@ -76,7 +76,8 @@ def test_a_function_on_one_line_is_blanked_out_whole() -> None:
 @given(text=CODE, language=st.sampled_from(["python", "javascript", "rust", "cobol"]), data=st.data())
 def test_a_blank_is_whole_lines_and_all_else_stays(text: str, language: str, data: st.DataObject) -> None:
     region = Region(0, len(text), "", is_function=False)
-    for _, blank, _ in plan([(0, one) for one in blanks(text, region, language)]):
+    lines = blanks(text, region, language)
+    for blank in [*lines, *map(above, lines)]:
         old = text[blank.start : blank.end]
         assert blank.start == 0 or text[blank.start - 1] == "\n"
         assert text.count("\n", 0, blank.start) == blank.row and "\n" not in old
@@ -96,12 +97,40 @@ def test_a_line_that_is_added_stands_above_and_line_ends_stay_what_they_are() ->
     assert filled(text, Blank(3, 4, 1), "x\ny") == "a\r\nx\r\ny\r\n"
 
 
-def test_first_comes_what_is_surest_then_a_second_thought_then_a_line_that_is_missing() -> None:
-    one, two = Blank(0, 3, 0), Blank(4, 7, 1)
-    found = plan([(0, one), (1, two)])
-    assert [(region, blank.row, blank.added, temperature) for region, blank, temperature in found] == [
-        (0, 0, False, 0.0), (1, 1, False, 0.0), (0, 0, False, WARM), (1, 1, False, WARM), (0, 0, True, 0.0), (1, 1, True, 0.0),
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("old", "said", "left"),
+    [
+        ("    for (int k = 1; k < n; k++) {", "    for (int i = 2; i < n; i++) {", " = 1; k < n; k++) {"),
+        ("    return idx + 1", "    return i + 1", " + 1"),
+        ("    return b", "", " b"),
+        ("    return b", "\n    return a\n    more", None),
+        ("    x += 1;", "    x += 2;", ";"),
+        # The same, and whatever follows it.
+        ("    x += 1", "    x += 1\n    y", None),
+        ("    x += 1", "    x += 1 + y", None),
+    ],
+)
+def test_a_line_keeps_what_it_says_and_a_word_more(old: str, said: str, left: str | None) -> None:
+    text = f"def f():\n{old}\n    z\n"
+    blank = further(text, Blank(9, 9 + len(old), 1), said)
+    assert (None if blank is None else text[blank.start : blank.end]) == left
+    if blank is not None:
+        assert line_of(text, blank) == (Blank(9, 9 + len(old), 1), old.removesuffix(left or ""))
+        assert filled(text, blank, "!") == f"def f():\n{old.removesuffix(left or '')}!\n    z\n"
+
+
+@given(text=CODE, said=st.lists(CODE, min_size=1, max_size=9))
+def test_less_is_left_each_time_and_at_last_nothing(text: str, said: list[str]) -> None:
+    for blank in blanks(text, Region(0, len(text), "", is_function=False), "python"):
+        left: Blank | None = blank
+        for one in said:
+            assert left is not None
+            behind = further(text, left, one)
+            if behind is None:
+                break
+            assert left.start < behind.start < behind.end == left.end and behind.row == blank.row
+            assert line_of(text, behind) == (blank, text[blank.start : behind.start])
+            left = behind
 
 
 @pytest.mark.parametrize(
@@ -119,6 +148,11 @@ def test_first_comes_what_is_surest_then_a_second_thought_then_a_line_that_is_mi
 )
 def test_a_fill_is_all_that_was_written_or_its_first_line(said: str, ended: bool, expected: list[str]) -> None:
     assert fills(said, ended=ended) == expected
+
+
+def test_the_rest_of_a_line_is_on_that_line() -> None:
+    assert fills("\n    y = 2", ended=True, begun=True) == fills("\r\n", ended=True, begun=True) == []
+    assert fills(" = 1\n    y = 2", ended=False, begun=True) == [" = 1"]
 
 
 @pytest.mark.parametrize(

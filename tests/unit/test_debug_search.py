@@ -97,11 +97,9 @@ def shop(tmp_path: Path) -> dict[str, Any]:
     return {"workspace": str(tmp_path), "run_tests": True}
 
 
-def mends(line: str, temperature: float) -> str:
-    """Wrong at first, right on second thought."""
-    if line.strip() != "result = 1":
-        return line
-    return "    result = 0" if temperature else "    result = 2"
+def mends(line: str, _: float) -> str:
+    """With another name than the code around it has; right where the line keeps its own."""
+    return {"    result = 1": "    total = 0", " = 1": " = 0"}.get(line, line)
 
 
 @pytest.mark.usefixtures("boxed")
@@ -114,10 +112,10 @@ async def test_what_a_test_proves_is_shown_and_recorded_as_what_it_is(shop: dict
     assert proposal.checks[-1].note == "1 test that failed pass now. 2 tests that cover it pass."
     assert "`result = 1` was wrong." in proposal.reason and "trying" in proposal.reason
     assert 0.5 < proposal.confidence < 1
-    # The answer that changed nothing was the last of its kind; then each line in turn, and the first one a second time.
+    # The answer that changed nothing was the last of its kind; then each line in turn, and the first one with its beginning.
     assert len(engine.asked) == 1
-    assert [line.strip() for line, _ in engine.filled][-1] == "result = 1" and len(engine.filled) == 5
-    assert "Trying small changes: 5 of at most 12." in [chunk.text for chunk in chunks if isinstance(chunk, Progress)]
+    assert engine.filled[-1] == (" = 1", 0.0) and len(engine.filled) == 5
+    assert "Trying small changes: 5 of at most 20." in [chunk.text for chunk in chunks if isinstance(chunk, Progress)]
     first, second = done.draws
     assert (first.origin, first.shown, bool(first.generation.tokens)) == ("drawn", False, True)
     # No token of it was sampled as it stands there.
@@ -142,10 +140,24 @@ async def test_what_no_test_proves_is_not_shown_and_each_text_is_tried_once(
     engine = Filling([SAME] * 3, lambda line, _: line.replace("1", "3") or "    result += 1")
     chunks = await answered(engine, **shop)
     withheld = chunks[-2]
-    assert isinstance(withheld, Withheld) and "12 small changes that were tried then, none mends it" in withheld.reason
-    assert len(engine.filled) == 12 <= MOST_FILLS and len(checked) == len(set(checked)) and TOTAL.replace("1", "3") in checked
+    assert isinstance(withheld, Withheld) and "8 small changes that were tried then, none mends it" in withheld.reason
+    assert len(engine.filled) == 8 <= MOST_FILLS and len(checked) == len(set(checked)) and TOTAL.replace("1", "3") in checked
     done = chunks[-1]
     assert isinstance(done, Done) and {draw.origin for draw in done.draws} == {"drawn"}
+
+
+@pytest.mark.usefixtures("boxed")
+async def test_first_each_line_then_what_is_behind_its_beginning_then_what_may_be_missing(shop: dict[str, Any]) -> None:
+    engine = Filling([SAME] * 3, lambda line, _: "?")
+    assert isinstance((await answered(engine, **shop))[-2], Withheld)
+    assert [line for line, _ in engine.filled] == [
+        "    result = 1", "    for value in values:", "        result += value", "    return result",
+        " = 1", " value in values:", " += value", " result",
+        " 1", " in values:", " value",
+        "", "", "", "",
+        " values:",
+    ]  # fmt: skip
+    assert {temperature for _, temperature in engine.filled} == {0.0}
 
 
 @pytest.mark.usefixtures("boxed")
@@ -223,7 +235,7 @@ async def test_a_diagnostic_that_stays_is_searched_for_on_its_line_only_and_then
     answers = [f"```python\n{about['text'].replace('vlaue', name)}```\nSo.\n" for name in ("vlaue", "vlaues", "value")]
     engine = Filling(answers, lambda line, _: line, about["text"])
     chunks = await answered(engine, **about)
-    assert isinstance(chunks[-2], Proposal) and [line.strip() for line, _ in engine.filled] == ["result += vlaue"] * 2 + [""]
+    assert isinstance(chunks[-2], Proposal) and [line.strip() for line, _ in engine.filled] == ["result += vlaue", ""]
 
 
 async def test_the_deadline_ends_a_search() -> None:

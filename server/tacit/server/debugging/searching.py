@@ -1,7 +1,7 @@
 """Asks the engine what belongs into the blanks of a function, one after another, and says what each answer makes of the file.
 Touches the engine; whether a change is any good, others find out.
 
-The model reads the code around a blank and nothing else: neither the line that stood there, which it would copy, nor the error.
+The model reads the code around a blank and nothing else: neither what stood there, which it would copy, nor the error.
 That a change is the right one is for a check to prove, so without one that could there is nothing to search for.
 """
 
@@ -14,7 +14,7 @@ from tacit.protocol.debugging import Progress
 from tacit.protocol.fim import assemble
 from tacit.protocol.fix_prompt import block
 from tacit.server.debugging.asking import drawn
-from tacit.server.debugging.blanks import Blank, blanks, enough, filled, fills, plan, stays
+from tacit.server.debugging.blanks import Blank, above, blanks, enough, filled, fills, further, line_of, stays
 from tacit.server.debugging.drawings import Drawing, Work
 from tacit.server.debugging.region import Region
 from tacit.server.engine.interface import ANSWER, Engine, Sampling
@@ -22,6 +22,9 @@ from tacit.server.engine.interface import ANSWER, Engine, Sampling
 MOST_FILLS: Final = 60
 """Blanks that are asked about. On two cores one takes the 0.5B about a second and a half, and its check as long: three minutes,
 more than an editor waits by default."""
+ROUNDS: Final = ("line", "rest", "rest", "missing", "rest")
+"""What is asked about of every line before the next is: all of it; what is behind the first word of it that the model would not
+have written; a line that may be missing above it. Two beginnings come before that: the third mends few."""
 FILL_TOKENS: Final = 64
 """Of one answer: three long lines."""
 LONGEST: Final = 120
@@ -42,7 +45,7 @@ class Change:
 
     def reason(self, old: str) -> str:
         """A sentence that says what was wrong, as a model is asked for it. old: the text as it was."""
-        line = old[self.blank.start :].partition("\n")[0].strip()[:LONGEST]
+        line = old[line_of(old, self.blank)[0].start :].partition("\n")[0].strip()[:LONGEST]
         return f"A line was missing above `{line}`." if self.blank.added else f"`{line}` was wrong."
 
 
@@ -63,32 +66,36 @@ class Search:
         """Each text once. suspected: rows of the text where the fault may be. only_there: no others are changed."""
         request = self.work.request
         text = request.text
-        todo = plan(
-            [
-                (number, blank)
-                for number, region in enumerate(regions)
-                for blank in blanks(text, region, request.language, suspected)
-                if not only_there or blank.row in suspected
-            ]
-        )[:MOST_FILLS]
-        seen = {text}
-        for number, blank, temperature in todo:
-            if self.left() <= 0:
-                return
-            region = regions[number]
-            yield Progress(text=f"Trying small changes: {self.asked + 1} of at most {len(todo)}.")
-            drawing = await self._filled(region, blank, temperature)
-            self.asked += 1
-            for fill in fills(drawing.text, ended=drawing.finish == "eos"):
-                # What a tool says of a line goes away with the line, too.
-                if only_there and not stays(text, blank, fill):
-                    continue
-                changed = filled(text, blank, fill)
-                if changed not in seen:
-                    seen.add(changed)
-                    yield Change(region, blank, changed, drawing)
+        lines = [
+            (number, blank)
+            for number, region in enumerate(regions)
+            for blank in blanks(text, region, request.language, suspected)
+            if not only_there or blank.row in suspected
+        ]
+        most, rest, seen = min(MOST_FILLS, len(ROUNDS) * len(lines)), lines, {text}
+        for kind in ROUNDS:
+            todo, left = {"line": lines, "rest": rest, "missing": [(number, above(blank)) for number, blank in lines]}[kind], []
+            for number, blank in todo:
+                if self.left() <= 0 or self.asked == MOST_FILLS:
+                    return
+                yield Progress(text=f"Trying small changes: {self.asked + 1} of at most {most}.")
+                drawing = await self._filled(regions[number], blank)
+                self.asked += 1
+                if (behind := further(text, blank, drawing.text)) is not None:
+                    left.append((number, behind))
+                line, begun = line_of(text, blank)
+                for fill in fills(drawing.text, ended=drawing.finish == "eos", begun=bool(begun)):
+                    # What a tool says of a line goes away with the line, too.
+                    if only_there and not stays(text, line, begun + fill):
+                        continue
+                    changed = filled(text, blank, fill)
+                    if changed not in seen:
+                        seen.add(changed)
+                        yield Change(regions[number], blank, changed, drawing)
+            if kind != "missing":
+                rest = left
 
-    async def _filled(self, region: Region, blank: Blank, temperature: float) -> Drawing:
+    async def _filled(self, region: Region, blank: Blank) -> Drawing:
         request, fim = self.work.request, self.engine.fim
         text = request.text
         # From the same place for every blank of a region, so that what comes before it is read once.
@@ -101,7 +108,8 @@ class Search:
         suffix = suffix[: room // 2]
         prompt = assemble(fim, head, prefix[-(room - len(suffix)) :], suffix)
         seed = 0 if request.seed is None else request.seed
-        sampling = Sampling(FILL_TOKENS, temperature, (seed + self.asked) % 2**31, ANSWER, request.project or request.session_id)
+        # What the model is surest of: another draw says little that is new.
+        sampling = Sampling(FILL_TOKENS, 0.0, (seed + self.asked) % 2**31, ANSWER, request.project or request.session_id)
         drawing = Drawing((), prompt, sampling)
         self.work.fills.append(drawing)
         old = text[blank.start : blank.end]
