@@ -208,7 +208,8 @@ def _expected(arena: Arena, case: Case, told: Told, edit: dict[str, Any] | None,
     for prompt in model.prompts:
         text, specials = model.text(prompt), model.specials(prompt)
         assert [core(one) for one in told.planted if core(one) in text] == []
-        if case.surface == "complete":
+        # Where whole answers lead nowhere, a fix has blanks filled, as a completion has.
+        if case.surface == "complete" or (case.surface == "fix" and COMPLETION_MARKS[0] in specials):
             assert [one for one in specials if one in COMPLETION_MARKS] == [
                 COMPLETION_MARKS[0],
                 COMPLETION_MARKS[1],
