@@ -16,6 +16,7 @@ from scripted_engine import Scripted
 
 from tacit.protocol.debugging import DebugChunk, DebugRequest, Done, Progress, Proposal, Withheld
 from tacit.protocol.fim import QWEN
+from tacit.server.debugging import checks
 from tacit.server.debugging.answering import DebugService
 from tacit.server.debugging.checking import Checker, proven
 from tacit.server.debugging.edits import Edit, apply, minimal_edits
@@ -179,8 +180,10 @@ async def test_tests_that_take_long_are_no_proof_to_search_with(shop: dict[str, 
 
 
 @pytest.mark.usefixtures("boxed")
-@pytest.mark.skipif(shutil.which("gcc") is None or shutil.which("g++") is None, reason="needs gcc and g++")
 async def test_a_program_that_is_ended_before_it_asks_anything_proves_nothing(tmp_path: Path) -> None:
+    for tool in ("gcc", "g++"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed; where programs end is looked at without it as well, below")
     text = "#include <stdlib.h>\nint total(void) {\n    int sum = 1;\n    return sum;\n}\n"
     (tmp_path / "total.c").write_text(text)
     (tmp_path / "test_total.c").write_text('#include "total.c"\nint main(void) {\n    return total();\n}\n')
@@ -192,6 +195,17 @@ async def test_a_program_that_is_ended_before_it_asks_anything_proves_nothing(tm
         found = await checker.check(changed, minimal_edits(text, changed), 300.0)
         assert (found[-1].name, found[-1].result) == ("tests", result), found[-1].note
         assert proven(found, "tests") == (result == "passed")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["exit(0);", "_exit(0);", "quick_exit (0);", "sys.exit()", "os._exit(0)", "process.exit(0);", "std::process::exit(0);",
+     "os.Exit(0)", "System.exit(0);", "Runtime.getRuntime().halt(0);"],
+)  # fmt: skip
+def test_where_a_program_ends_itself_is_seen_in_each_language(line: str) -> None:
+    assert checks.ends("a\nb\n", f"a\n{line}\nb\n")
+    # It stood there before, or is another word.
+    assert not checks.ends(f"{line}\na\n", f"{line}\nb\n") and not checks.ends("a\n", "on_exits(0)\nhalted(1)\nexit\n")
 
 
 def misspelt() -> dict[str, Any]:

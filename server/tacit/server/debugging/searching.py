@@ -22,9 +22,9 @@ from tacit.server.engine.interface import ANSWER, Engine, Sampling
 MOST_FILLS: Final = 60
 """Blanks that are asked about. On two cores one takes the 0.5B about a second and a half, and its check as long: three minutes,
 more than an editor waits by default."""
-ROUNDS: Final = ("line", "rest", "rest", "missing", "rest")
-"""What is asked about of every line before the next is: all of it; what is behind the first word of it that the model would not
-have written; a line that may be missing above it. Two beginnings come before that: the third mends few."""
+ROUNDS: Final = ("line", "line", "line", "missing", "line")
+"""What is asked about everywhere before the next is. line: all of it at first, then each time what is behind the next word that
+the model would not have written. missing: a line above it. It comes before the third such beginning, which mends few."""
 FILL_TOKENS: Final = 64
 """Of one answer: three long lines."""
 LONGEST: Final = 120
@@ -72,9 +72,10 @@ class Search:
             for blank in blanks(text, region, request.language, suspected)
             if not only_there or blank.row in suspected
         ]
-        most, rest, seen = min(MOST_FILLS, len(ROUNDS) * len(lines)), lines, {text}
+        missing = [(number, above(blank)) for number, blank in lines]
+        most, seen = min(MOST_FILLS, len(ROUNDS) * len(lines)), {text}
         for kind in ROUNDS:
-            todo, left = {"line": lines, "rest": rest, "missing": [(number, above(blank)) for number, blank in lines]}[kind], []
+            todo, left = (lines if kind == "line" else missing), []
             for number, blank in todo:
                 if self.left() <= 0 or self.asked == MOST_FILLS:
                     return
@@ -92,8 +93,8 @@ class Search:
                     if changed not in seen:
                         seen.add(changed)
                         yield Change(regions[number], blank, changed, drawing)
-            if kind != "missing":
-                rest = left
+            if kind == "line":
+                lines = left
 
     async def _filled(self, region: Region, blank: Blank) -> Drawing:
         request, fim = self.work.request, self.engine.fim
@@ -107,9 +108,8 @@ class Search:
         room = self.context_tokens - FILL_TOKENS - len(head) - len(fim.stops)
         suffix = suffix[: room // 2]
         prompt = assemble(fim, head, prefix[-(room - len(suffix)) :], suffix)
-        seed = 0 if request.seed is None else request.seed
         # What the model is surest of: another draw says little that is new.
-        sampling = Sampling(FILL_TOKENS, 0.0, (seed + self.asked) % 2**31, ANSWER, request.project or request.session_id)
+        sampling = Sampling(FILL_TOKENS, 0.0, 0, ANSWER, request.project or request.session_id)
         drawing = Drawing((), prompt, sampling)
         self.work.fills.append(drawing)
         old = text[blank.start : blank.end]
